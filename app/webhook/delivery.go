@@ -1,0 +1,115 @@
+package webhook
+
+import "time"
+
+// State is where a delivery stands.
+type State string
+
+// The states of a delivery.
+const (
+	// Pending waits for its first try or for a retry.
+	Pending State = "pending"
+	// Delivered was answered with 2xx.
+	Delivered State = "delivered"
+	// Dead has used up its retries, or the answer was final: a dead letter.
+	Dead State = "dead"
+	// Cancelled was given up by a person, or its subscriber is gone.
+	Cancelled State = "cancelled"
+)
+
+// States lists all states.
+func States() []State { return []State{Pending, Delivered, Dead, Cancelled} }
+
+// A Delivery is one event for one subscriber.
+type Delivery struct {
+	ID           DeliveryID
+	EventID      EventID
+	EventType    string
+	SubscriberID SubscriberID
+	State        State
+	// Attempts is how often it was tried in all.
+	Attempts int
+	// Spent is how many of those count against its present schedule: all, save
+	// the ones before the last resend and the ones that a stop cut short.
+	Spent int
+	// NextAttemptAt is when it is due; zero unless Pending.
+	NextAttemptAt time.Time
+	// CreatedAt is when the delivery was made, to the millisecond.
+	CreatedAt time.Time
+	// FinishedAt is when it left Pending; zero while Pending.
+	FinishedAt time.Time
+	// LastOutcome is that of the last attempt; empty before the first.
+	LastOutcome Outcome
+	// LastCode is the HTTP status of the last attempt; zero without an answer.
+	LastCode int
+}
+
+// Outcome is what came of an attempt.
+type Outcome string
+
+// The outcomes of an attempt: a closed list, the same in the table, the API,
+// the metrics and on screen.
+const (
+	// OK is an answer 2xx.
+	OK Outcome = "ok"
+	// HTTPStatus is any other answer.
+	HTTPStatus Outcome = "http_status"
+	// Timeout means that the time allowed ran out, wherever it was spent.
+	Timeout Outcome = "timeout"
+	// DNS means that the host has no address.
+	DNS Outcome = "dns"
+	// Connect means that no connection was made.
+	Connect Outcome = "connect"
+	// TLS means that the handshake or the certificate failed.
+	TLS Outcome = "tls"
+	// Reset means that the connection ended before the answer.
+	Reset Outcome = "reset"
+	// Blocked means that the address is not one that Pintle may call.
+	Blocked Outcome = "blocked"
+	// TooLarge means that the answer's header exceeded its bound.
+	TooLarge Outcome = "too_large"
+	// Interrupted means that Pintle was stopped during the attempt, which does
+	// not count against the schedule.
+	Interrupted Outcome = "interrupted"
+)
+
+// Outcomes lists all outcomes.
+func Outcomes() []Outcome {
+	return []Outcome{OK, HTTPStatus, Timeout, DNS, Connect, TLS, Reset, Blocked, TooLarge, Interrupted}
+}
+
+// An Attempt is one HTTP try of a delivery.
+type Attempt struct {
+	DeliveryID DeliveryID
+	// Number counts the delivery's attempts from one.
+	Number int
+	// StartedAt is when the request began, to the millisecond.
+	StartedAt time.Time
+	// Duration is how long it took, to the microsecond.
+	Duration time.Duration
+	Outcome  Outcome
+	// Code is the HTTP status; zero without an answer.
+	Code int
+	// Error says what went wrong where there was no answer, and where there
+	// was one but its body could not be read.
+	Error string
+	// ResponseBody is the beginning of the answer, at most 16 KiB.
+	ResponseBody []byte
+}
+
+// ID names the attempt.
+func (a *Attempt) ID() AttemptID { return a.DeliveryID.Attempt(a.Number) }
+
+// DeliveryFilter selects deliveries. The zero value selects all.
+type DeliveryFilter struct {
+	SubscriberID SubscriberID
+	EventID      EventID
+	EventType    string
+	State        State
+	// Outcome is that of the last attempt.
+	Outcome Outcome
+	// Code is the HTTP status of the last attempt; zero: any.
+	Code int
+	// Since and Until bound CreatedAt: not before Since, before Until. Zero: open.
+	Since, Until time.Time
+}

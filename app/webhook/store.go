@@ -1,0 +1,140 @@
+package webhook
+
+import (
+	"context"
+	"time"
+)
+
+// Store keeps everything that Pintle knows. Each method is one transaction:
+// when it returns nil, what it did is durable as far as storage.synchronous
+// promises, and when it returns an error nothing was done. A method that finds
+// the thing it was asked for missing returns [ErrNotFound]; a write that the
+// disk has no room for returns [ErrStorageFull].
+//
+// Time comes in as an argument and is kept to the millisecond; an engine reads
+// no clock of its own. Every method is safe for concurrent use, and the
+// package storagetest holds each engine to what is said here.
+type Store interface {
+	// IDs returns the maker of this installation's ids.
+	IDs() *IDs
+
+	// Accept stores events, each with its dedupe key and its deliveries, and
+	// answers in the order of its argument. An event whose key is taken is not
+	// stored; the answer then tells the first event of that key, be it stored
+	// long ago or earlier in the same call. A delivery to a subscriber that has
+	// been removed meanwhile is not made. Concurrent calls share a commit; when
+	// too many wait for one, it returns [ErrOverloaded].
+	Accept(ctx context.Context, accepts []Accept) ([]Accepted, error)
+
+	// Record stores the results of attempts and moves their deliveries on. A
+	// result for a delivery that was cancelled meanwhile keeps it cancelled,
+	// and one for a delivery that is gone is dropped.
+	Record(ctx context.Context, results []Result) error
+
+	// Due returns deliveries that are due, in the order in which they fell due;
+	// and when the first that it did not return falls due, zero if there is
+	// none.
+	Due(ctx context.Context, query DueQuery) (jobs []Job, next time.Time, err error)
+
+	// Backlog returns, for each subscriber with pending deliveries, when the
+	// first of them is due.
+	Backlog(ctx context.Context) (map[SubscriberID]time.Time, error)
+
+	// Resend makes deliveries due at now, with their whole schedule before
+	// them. One that is pending already loses its wait. It returns those that
+	// it changed, without the ones that are not stored or whose subscriber is
+	// gone.
+	Resend(ctx context.Context, deliveries []DeliveryID, now time.Time) ([]Delivery, error)
+
+	// CreateSubscriber stores a new subscriber under the id that it carries.
+	CreateSubscriber(ctx context.Context, s Subscriber) error
+	// UpdateSubscriber replaces the subscriber that has this id.
+	UpdateSubscriber(ctx context.Context, s Subscriber) error
+	// RemoveSubscriber removes the subscriber and cancels its pending
+	// deliveries; its history stays.
+	RemoveSubscriber(ctx context.Context, id SubscriberID, now time.Time) error
+	// Subscribers returns all subscribers, the newest first.
+	Subscribers(ctx context.Context) ([]Subscriber, error)
+
+	// Event returns one event.
+	Event(ctx context.Context, id EventID) (Event, error)
+	// Events returns a page of events, the newest first.
+	Events(ctx context.Context, filter EventFilter, page Page) ([]Event, error)
+	// Delivery returns one delivery.
+	Delivery(ctx context.Context, id DeliveryID) (Delivery, error)
+	// Deliveries returns a page of deliveries, the newest first.
+	Deliveries(ctx context.Context, filter DeliveryFilter, page Page) ([]Delivery, error)
+	// Attempts returns the attempts of a delivery, the first one first.
+	Attempts(ctx context.Context, id DeliveryID) ([]Attempt, error)
+
+	// Setting returns the value kept under the name, or [ErrNotFound].
+	Setting(ctx context.Context, name string) (string, error)
+	// PutSetting keeps a value under a name.
+	PutSetting(ctx context.Context, name, value string) error
+
+	// Check returns nil when the store can be written to.
+	Check(ctx context.Context) error
+	// Close finishes what is being written and closes the store; whatever
+	// comes later gets [ErrClosed].
+	Close() error
+}
+
+// An Accept is an event to be stored, with what hangs on it.
+type Accept struct {
+	Event Event
+	Key   DedupeKey
+	// Deliveries are one for each subscriber that receives the event; they
+	// are due at once.
+	Deliveries []NewDelivery
+}
+
+// A NewDelivery is a delivery to be made.
+type NewDelivery struct {
+	ID           DeliveryID
+	SubscriberID SubscriberID
+}
+
+// Accepted answers an [Accept].
+type Accepted struct {
+	// ID is the stored event: the new one, or the first with its key.
+	ID EventID
+	// Type and ReceivedAt are those of the event with this id.
+	Type       string
+	ReceivedAt time.Time
+	// Duplicate says that the key was taken, and nothing was stored.
+	Duplicate bool
+}
+
+// A Result is an attempt that was made, and what follows for its delivery.
+type Result struct {
+	Attempt Attempt
+	// State is where the delivery stands now: Pending, Delivered or Dead.
+	State State
+	// Spent replaces the delivery's Spent.
+	Spent int
+	// NextAttemptAt is when a Pending delivery is due again.
+	NextAttemptAt time.Time
+}
+
+// A DueQuery asks for the deliveries of one subscriber that are due.
+type DueQuery struct {
+	SubscriberID SubscriberID
+	Now          time.Time
+	// Skip names deliveries that the caller has in hand already.
+	Skip []DeliveryID
+	// Limit is how many at most.
+	Limit int
+	// Bytes bounds the data of all of them together, save that one delivery is
+	// returned however large it is.
+	Bytes int
+}
+
+// A Job is a delivery to be tried, with all that a try needs.
+type Job struct {
+	Delivery DeliveryID
+	// Attempts and Spent are those of the delivery before this try.
+	Attempts int
+	Spent    int
+	DueAt    time.Time
+	Event    *Event
+}
