@@ -1,0 +1,122 @@
+-- The newest schema of a Pintle database.
+--
+-- A new file is made from this page; a file of an older version is brought here
+-- by the migrations in storage/sqlite. Times are integer Unix milliseconds.
+-- Numbers named id are sequence numbers that grow with time; the ids that
+-- people see are a prefix, the number in sixteen hexadecimal digits, and the
+-- number of the installation: see the views at the end.
+--
+-- Two names are for everybody to read with plain SQL, whatever stands behind
+-- them: webhook_subscribers and webhook_logs.
+
+PRAGMA application_id = 1347310668; -- "PNTL"
+PRAGMA user_version = 1;
+
+-- What the appliance keeps for itself.
+--   installation    the ten hexadecimal digits that end every id
+--   inbound_secret  the secret made at first start
+CREATE TABLE settings (
+  name  TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Who receives events. A removed subscriber is gone from here; its deliveries
+-- stay, under its number.
+CREATE TABLE webhook_subscribers (
+  number        INTEGER PRIMARY KEY,             -- the sequence number in id
+  id            TEXT    NOT NULL UNIQUE,         -- sub_…
+  client_id     TEXT    NOT NULL,                -- '': receives only events of no client
+  url           TEXT    NOT NULL,
+  secret        TEXT    NOT NULL,
+  events        TEXT    NOT NULL CHECK (json_type(events) = 'array'),   -- patterns
+  active        INTEGER NOT NULL CHECK (active IN (0, 1)),              -- 0: paused, deliveries wait
+  paused_reason TEXT    NOT NULL,                -- '' while active
+  description   TEXT    NOT NULL,
+  headers       TEXT    NOT NULL CHECK (json_type(headers) = 'object'), -- name to value
+  timeout       INTEGER NOT NULL,                -- milliseconds; 0: outbound.timeout
+  concurrency   INTEGER NOT NULL,                -- requests in flight; 0: outbound.concurrency
+  schedule      TEXT    NOT NULL CHECK (json_type(schedule) = 'array'), -- milliseconds; []: outbound.schedule
+  final_on_4xx  INTEGER NOT NULL CHECK (final_on_4xx IN (0, 1)),
+  created_at    INTEGER NOT NULL,
+  updated_at    INTEGER NOT NULL
+) STRICT;
+
+-- What happened, accepted once and never changed.
+CREATE TABLE events (
+  id          INTEGER PRIMARY KEY,
+  source      TEXT    NOT NULL,                  -- the name of the source
+  type        TEXT    NOT NULL,
+  timestamp   INTEGER NOT NULL,                  -- the sender's, in Unix seconds
+  client_id   TEXT    NOT NULL,                  -- '': for the subscribers of every client
+  agent_id    TEXT    NOT NULL,                  -- '': outbound.agent_id
+  sender_key  TEXT    NOT NULL,                  -- the idempotency key as the sender named it, or ''
+  dedupe_key  BLOB    NOT NULL CHECK (length(dedupe_key) = 16),
+  received_at INTEGER NOT NULL,
+  data        TEXT    NOT NULL                   -- JSON, byte for byte as it came
+) STRICT;
+
+-- Which event was the first with its key. A table of its own, narrow, since its
+-- rows come in random order: that is the dearest part of accepting an event.
+CREATE TABLE dedupe (
+  key      BLOB    PRIMARY KEY,                  -- digest of source and idempotency key
+  event_id INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- One event for one subscriber. Its id tells when it was made.
+CREATE TABLE deliveries (
+  id              INTEGER PRIMARY KEY,
+  event_id        INTEGER NOT NULL REFERENCES events (id),
+  subscriber_id   INTEGER NOT NULL,              -- webhook_subscribers.number, also after its removal
+  state           TEXT    NOT NULL CHECK (state IN ('pending', 'delivered', 'dead', 'cancelled')),
+  attempts        INTEGER NOT NULL,              -- made in all
+  spent           INTEGER NOT NULL,              -- of those, how many count against the present schedule
+  next_attempt_at INTEGER,
+  finished_at     INTEGER,
+  last_outcome    TEXT,                          -- of the last attempt; NULL before the first
+  last_code       INTEGER,                       -- HTTP status of the last attempt; NULL without an answer
+  CHECK ((state = 'pending') = (next_attempt_at IS NOT NULL)),
+  CHECK ((state = 'pending') = (finished_at IS NULL))
+) STRICT;
+
+-- The next deliveries of one subscriber, in the order in which they fall due.
+CREATE INDEX deliveries_due ON deliveries (subscriber_id, next_attempt_at) WHERE state = 'pending';
+-- The deliveries of one event.
+CREATE INDEX deliveries_by_event ON deliveries (event_id);
+-- The deliveries of one subscriber, by age.
+CREATE INDEX deliveries_by_subscriber ON deliveries (subscriber_id);
+-- The dead letters, by age.
+CREATE INDEX deliveries_dead ON deliveries (state) WHERE state = 'dead';
+
+-- One HTTP try of a delivery.
+CREATE TABLE attempts (
+  delivery_id   INTEGER NOT NULL REFERENCES deliveries (id),
+  number        INTEGER NOT NULL,                -- counts from 1
+  started_at    INTEGER NOT NULL,
+  duration      INTEGER NOT NULL,                -- microseconds
+  outcome       TEXT    NOT NULL,                -- ok, http_status, timeout, …
+  code          INTEGER,                         -- HTTP status; NULL without an answer
+  error         TEXT,                            -- what went wrong; NULL if nothing did
+  response_body BLOB,                            -- the beginning of the answer; NULL if it was empty
+  PRIMARY KEY (delivery_id, number)
+) STRICT, WITHOUT ROWID;
+
+-- One row per attempt, with what was sent and what came back.
+CREATE VIEW webhook_logs AS
+SELECT
+  format('att_%016x%s-%d', a.delivery_id, i.value, a.number) AS id,
+  format('dlv_%016x%s', a.delivery_id, i.value)              AS delivery_id,
+  format('evt_%016x%s', e.id, i.value)                       AS event_id,
+  format('sub_%016x%s', d.subscriber_id, i.value)            AS subscriber_id,
+  e.type                                                     AS event,
+  '{"event":"' || e.type || '","timestamp":' || e.timestamp || ',"data":' || e.data || '}' AS request_body,
+  a.code                                                     AS response_code,
+  CAST(a.response_body AS TEXT)                              AS response_body,
+  a.number                                                   AS attempts,
+  a.outcome                                                  AS outcome,
+  a.error                                                    AS error,
+  a.duration                                                 AS duration_us,
+  a.started_at                                               AS created_at
+FROM attempts a
+JOIN deliveries d ON d.id = a.delivery_id
+JOIN events e ON e.id = d.event_id
+JOIN settings i ON i.name = 'installation';

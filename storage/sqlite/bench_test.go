@@ -1,0 +1,97 @@
+package sqlite_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pintle/pintle/app/webhook"
+)
+
+// BenchmarkLife measures what the store does for an event of 1 KB in its whole
+// life, with many senders at once: accept it with its deliveries, and record an
+// attempt of each. cpu-µs/op is the processor time of it all.
+func BenchmarkLife(b *testing.B) {
+	for _, subscribers := range []int{1, 10} {
+		for _, senders := range []int{1, 64} {
+			b.Run(fmt.Sprintf("subs=%d/senders=%d", subscribers, senders), func(b *testing.B) { benchmarkLife(b, subscribers, senders) })
+		}
+	}
+}
+
+func benchmarkLife(b *testing.B, subscribers, senders int) {
+	ctx := context.Background()
+	s, err := open(b, filepath.Join(b.TempDir(), "pintle.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := time.Now()
+	var to []webhook.SubscriberID
+	for range subscribers {
+		sub := webhook.Subscriber{ID: s.IDs().Subscriber(now), URL: "https://example.com", Secret: "s", Events: []webhook.Pattern{"*"}, Active: true, CreatedAt: now, UpdatedAt: now}
+		if err := s.CreateSubscriber(ctx, sub); err != nil {
+			b.Fatal(err)
+		}
+		to = append(to, sub.ID)
+	}
+	data := append(append([]byte(`"`), bytes.Repeat([]byte("x"), 1000)...), '"')
+	results := make(chan webhook.Result, 1000)
+	var recorder sync.WaitGroup
+	recorder.Go(func() {
+		for r := range results {
+			batch := []webhook.Result{r}
+			for len(results) > 0 {
+				batch = append(batch, <-results)
+			}
+			if err := s.Record(ctx, batch); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	before := cpu(b)
+	b.ReportAllocs()
+	b.ResetTimer()
+	var work sync.WaitGroup
+	for sender := range senders {
+		work.Go(func() {
+			for n := sender; n < b.N; n += senders {
+				now := time.Now()
+				a := webhook.Accept{
+					Event: webhook.Event{ID: s.IDs().Event(now), Source: "inbound", Type: "order.created", Timestamp: now.Unix(), Data: data, ReceivedAt: now},
+					Key:   webhook.NewDedupeKey("inbound", fmt.Sprint(n)),
+				}
+				for _, id := range to {
+					a.Deliveries = append(a.Deliveries, webhook.NewDelivery{ID: s.IDs().Delivery(now), SubscriberID: id})
+				}
+				if _, err := s.Accept(ctx, []webhook.Accept{a}); err != nil {
+					b.Error(err)
+					return
+				}
+				for _, d := range a.Deliveries {
+					results <- webhook.Result{State: webhook.Delivered, Spent: 1, Attempt: webhook.Attempt{
+						DeliveryID: d.ID, Number: 1, StartedAt: now, Duration: time.Millisecond, Outcome: webhook.OK, Code: 200,
+					}}
+				}
+			}
+		})
+	}
+	work.Wait()
+	close(results)
+	recorder.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
+}
+
+// cpu is the processor time that this process has used.
+func cpu(b *testing.B) time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}

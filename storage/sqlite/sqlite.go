@@ -1,0 +1,254 @@
+// Package sqlite keeps everything in one SQLite file. It is the engine of
+// [webhook.Store] that an appliance uses by default.
+//
+// One goroutine, the writer, owns the one connection that writes. It commits in
+// groups: while one transaction is being made durable the next callers queue,
+// and the next transaction takes all of them, so that the price of a disk flush
+// is shared and nobody waits for more than two. Reads run beside it on
+// connections of their own and never block it.
+//
+// The file belongs to one process at a time, which a lock beside it enforces;
+// anyone may read it with SQLite's own tools meanwhile.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+	sqlitedriver "modernc.org/sqlite" // also registers the driver
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/pintle/pintle/app/webhook"
+)
+
+var _ webhook.Store = (*Store)(nil)
+
+const (
+	applicationID = 1347310668 // "PNTL", as schema.sql sets it
+	schemaVersion = 1          // as schema.sql sets it
+
+	// Bodies of about a kilobyte and the rows around them cost least in pages
+	// of 8 KiB.
+	pageSize = 8192
+	// A checkpoint costs less the more pages it moves at once; this many are
+	// 32 MiB of write-ahead log.
+	checkpointPages = 4096
+
+	readers = 4
+)
+
+// Options say how to open a file.
+type Options struct {
+	// Path is the file. It is created, readable by its owner only, if it does
+	// not exist.
+	Path string
+	// Schema is schema.sql.
+	Schema string
+	// Synchronous is "full", so that what is stored survives a power cut, or
+	// "normal", so that it survives a crash of the process.
+	Synchronous string
+}
+
+// ErrInUse says that another process has the file open.
+var ErrInUse = errors.New("the database is in use by another process")
+
+// A Store is an open file.
+type Store struct {
+	path    string
+	lock    *flock.Flock
+	ids     *webhook.IDs
+	writer  *writer
+	readers *sql.DB
+}
+
+// Open opens the file and takes it for this process. It refuses, without
+// touching it, a file that is not Pintle's or that a newer version has written.
+func Open(ctx context.Context, o Options) (_ *Store, err error) {
+	path, err := filepath.Abs(o.Path)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	s := &Store{path: path, lock: flock.New(path+".lock", flock.SetPermissions(0o600))}
+	switch locked, err := s.lock.TryLock(); {
+	case err != nil:
+		return nil, fmt.Errorf("lock database: %w", err)
+	case !locked:
+		return nil, fmt.Errorf("open database %s: %w", path, ErrInUse)
+	}
+	defer func() {
+		if err != nil {
+			s.lock.Unlock()
+		}
+	}()
+	empty, err := inspect(path)
+	if err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	if empty {
+		if err := create(ctx, path, o.Schema); err != nil {
+			return nil, fmt.Errorf("create database %s: %w", path, err)
+		}
+	}
+	if s.writer, err = openWriter(ctx, path, o.Synchronous); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	s.readers, err = sql.Open("sqlite", dsn(path, "mode=ro", "_pragma=busy_timeout(10000)", "_pragma=query_only(1)"))
+	if err == nil {
+		s.readers.SetMaxOpenConns(readers)
+		s.readers.SetMaxIdleConns(readers)
+		s.ids, err = s.loadIDs(ctx)
+	}
+	if err != nil {
+		s.writer.close()
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// inspect reads the header of the file, which must not be opened with SQLite
+// before it is known to be ours, and creates the file if it does not exist. It
+// reports whether the file is empty.
+func inspect(path string) (empty bool, err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	header := make([]byte, 100)
+	switch n, err := io.ReadFull(f, header); {
+	case n == 0 && errors.Is(err, io.EOF):
+		return true, nil
+	case errors.Is(err, io.ErrUnexpectedEOF) || err == nil && string(header[:16]) != "SQLite format 3\x00":
+		return false, errors.New("this is not a SQLite database; it was left as it is")
+	case err != nil:
+		return false, err
+	}
+	version, application := binary.BigEndian.Uint32(header[60:]), binary.BigEndian.Uint32(header[68:])
+	switch {
+	case application != applicationID:
+		return false, errors.New("this database is not Pintle's; it was left as it is")
+	case version > schemaVersion:
+		return false, fmt.Errorf("this database was written by a newer Pintle (schema %d, this one knows %d); it was left as it is", version, schemaVersion)
+	case version < schemaVersion:
+		return false, fmt.Errorf("this database has the unknown schema %d; it was left as it is", version)
+	}
+	return false, nil
+}
+
+// create fills an empty file. It does so before the file has a write-ahead log,
+// in one transaction of the old kind: after a crash the file is either still
+// empty or complete, header included.
+func create(ctx context.Context, path, schema string) error {
+	db, err := sql.Open("sqlite", dsn(path, "_pragma=busy_timeout(10000)", fmt.Sprintf("_pragma=page_size(%d)", pageSize)))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, schema); err != nil {
+		return fmt.Errorf("apply schema: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES ('installation', ?)`, webhook.NewInstance()); err != nil {
+		return fmt.Errorf("name the installation: %w", err)
+	}
+	return tx.Commit()
+}
+
+func dsn(path string, parameters ...string) string {
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join(parameters, "&")
+}
+
+func (s *Store) loadIDs(ctx context.Context) (*webhook.IDs, error) {
+	instance, err := s.Setting(ctx, "installation")
+	if err != nil {
+		return nil, fmt.Errorf("read installation: %w", err)
+	}
+	var last int64
+	err = s.readers.QueryRowContext(ctx, `SELECT max(
+		(SELECT coalesce(max(id), 0) FROM events),
+		(SELECT coalesce(max(id), 0) FROM deliveries),
+		(SELECT coalesce(max(number), 0) FROM webhook_subscribers))`).Scan(&last)
+	if err != nil {
+		return nil, fmt.Errorf("read the last id: %w", err)
+	}
+	return webhook.NewIDs(instance, last), nil
+}
+
+// IDs returns the maker of this installation's ids.
+func (s *Store) IDs() *webhook.IDs { return s.ids }
+
+// Close commits what waits, empties the write-ahead log and gives the file up.
+func (s *Store) Close() error {
+	err := errors.Join(s.readers.Close(), s.writer.close(), s.lock.Unlock())
+	if err != nil {
+		return fmt.Errorf("close database: %w", err)
+	}
+	return nil
+}
+
+// Check returns nil when the file can be written to.
+func (s *Store) Check(context.Context) error {
+	return s.writer.do("check", func(tx *transaction) error {
+		_, err := tx.exec(`UPDATE settings SET value = value WHERE name = 'installation'`)
+		return err
+	})
+}
+
+// Setting returns the value kept under the name.
+func (s *Store) Setting(ctx context.Context, name string) (string, error) {
+	var value string
+	err := s.readers.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = ?`, name).Scan(&value)
+	if err != nil {
+		return "", fmt.Errorf("read setting %s: %w", name, translate(err))
+	}
+	return value, nil
+}
+
+// PutSetting keeps a value under a name.
+func (s *Store) PutSetting(_ context.Context, name, value string) error {
+	return s.writer.do("put setting", func(tx *transaction) error {
+		_, err := tx.exec(`INSERT INTO settings (name, value) VALUES (?, ?)
+			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
+		return err
+	})
+}
+
+// translate gives the errors of the driver the names of the domain.
+func translate(err error) error {
+	var e *sqlitedriver.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sql.ErrNoRows):
+		return webhook.ErrNotFound
+	case errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_FULL:
+		return fmt.Errorf("%w: %w", webhook.ErrStorageFull, err)
+	}
+	return err
+}
+
+func millis(t time.Time) int64 { return t.UnixMilli() }
+
+func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+// optional reads a time that may be NULL as the zero time.
+func optional(ms sql.NullInt64) time.Time {
+	if !ms.Valid {
+		return time.Time{}
+	}
+	return fromMillis(ms.Int64)
+}
