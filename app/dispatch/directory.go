@@ -1,0 +1,128 @@
+package dispatch
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/pintle/pintle/app/webhook"
+)
+
+// directory knows all subscribers and finds those that an event is for, in a
+// time that does not depend on how many there are. A subscriber in it is never
+// changed, only replaced.
+type directory struct {
+	mu   sync.RWMutex
+	byID map[webhook.SubscriberID]*webhook.Subscriber
+	// The subscribers by what their patterns begin with: an exact type, the
+	// part before ".*", the part before ".**"; and those who want everything.
+	exact, one, deep map[string][]*webhook.Subscriber
+	all              []*webhook.Subscriber
+}
+
+func newDirectory() *directory {
+	return &directory{
+		byID:  map[webhook.SubscriberID]*webhook.Subscriber{},
+		exact: map[string][]*webhook.Subscriber{},
+		one:   map[string][]*webhook.Subscriber{},
+		deep:  map[string][]*webhook.Subscriber{},
+	}
+}
+
+func (d *directory) get(id webhook.SubscriberID) (*webhook.Subscriber, bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	s, ok := d.byID[id]
+	return s, ok
+}
+
+// put adds the subscriber, in place of the one with its id.
+func (d *directory) put(s *webhook.Subscriber) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.drop(s.ID)
+	d.byID[s.ID] = s
+	for _, p := range s.Events {
+		d.file(p, func(list []*webhook.Subscriber) []*webhook.Subscriber {
+			if slices.Contains(list, s) {
+				return list
+			}
+			return append(list, s)
+		})
+	}
+}
+
+// remove takes the subscriber out.
+func (d *directory) remove(id webhook.SubscriberID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.drop(id)
+}
+
+func (d *directory) drop(id webhook.SubscriberID) {
+	s, ok := d.byID[id]
+	if !ok {
+		return
+	}
+	delete(d.byID, id)
+	for _, p := range s.Events {
+		d.file(p, func(list []*webhook.Subscriber) []*webhook.Subscriber {
+			return slices.DeleteFunc(list, func(other *webhook.Subscriber) bool { return other == s })
+		})
+	}
+}
+
+// file applies the change to the list that the pattern belongs to.
+func (d *directory) file(p webhook.Pattern, change func([]*webhook.Subscriber) []*webhook.Subscriber) {
+	lists, key := d.exact, string(p)
+	if key == "*" || key == "**" {
+		d.all = change(d.all)
+		return
+	}
+	if stem, ok := strings.CutSuffix(key, ".**"); ok {
+		lists, key = d.deep, stem
+	} else if stem, ok := strings.CutSuffix(key, ".*"); ok {
+		lists, key = d.one, stem
+	}
+	if list := change(lists[key]); len(list) > 0 {
+		lists[key] = list
+	} else {
+		delete(lists, key)
+	}
+}
+
+// match returns the subscribers that receive the event, each once.
+func (d *directory) match(e *webhook.Event) []*webhook.Subscriber {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	var matched []*webhook.Subscriber
+	var seen map[*webhook.Subscriber]bool
+	take := func(list []*webhook.Subscriber) {
+		for _, s := range list {
+			if !s.Receives(e) {
+				continue
+			}
+			if len(s.Events) > 1 { // it may stand in several lists
+				if seen[s] {
+					continue
+				}
+				if seen == nil {
+					seen = map[*webhook.Subscriber]bool{}
+				}
+				seen[s] = true
+			}
+			matched = append(matched, s)
+		}
+	}
+	take(d.all)
+	take(d.exact[e.Type])
+	for i := range len(e.Type) {
+		if e.Type[i] == '.' {
+			take(d.deep[e.Type[:i]])
+		}
+	}
+	if dot := strings.LastIndexByte(e.Type, '.'); dot >= 0 {
+		take(d.one[e.Type[:dot]])
+	}
+	return matched
+}

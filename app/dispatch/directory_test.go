@@ -1,0 +1,96 @@
+package dispatch
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/pintle/pintle/app/webhook"
+)
+
+// TestDirectoryFindsWhoReceives holds the index against asking everybody.
+func TestDirectoryFindsWhoReceives(t *testing.T) {
+	segment := rapid.SampledFrom([]string{"a", "b", "cc"})
+	stem := rapid.Custom(func(t *rapid.T) string {
+		s := segment.Draw(t, "segment")
+		for range rapid.IntRange(0, 2).Draw(t, "more") {
+			s += "." + segment.Draw(t, "segment")
+		}
+		return s
+	})
+	pattern := rapid.Custom(func(t *rapid.T) webhook.Pattern {
+		if rapid.IntRange(0, 9).Draw(t, "all") == 0 {
+			return webhook.Pattern(rapid.SampledFrom([]string{"*", "**"}).Draw(t, "wildcard"))
+		}
+		return webhook.Pattern(stem.Draw(t, "stem") + rapid.SampledFrom([]string{"", ".*", ".**"}).Draw(t, "end"))
+	})
+	client := rapid.SampledFrom([]string{"", "x", "y"})
+	rapid.Check(t, func(t *rapid.T) {
+		d := newDirectory()
+		all := map[webhook.SubscriberID]*webhook.Subscriber{}
+		for range rapid.IntRange(0, 30).Draw(t, "changes") {
+			id := webhook.SubscriberID(fmt.Sprint(rapid.IntRange(0, 9).Draw(t, "id")))
+			if rapid.IntRange(0, 4).Draw(t, "remove") == 0 {
+				d.remove(id)
+				delete(all, id)
+				continue
+			}
+			s := &webhook.Subscriber{ID: id, ClientID: client.Draw(t, "client"), Events: rapid.SliceOfN(pattern, 1, 4).Draw(t, "events")}
+			d.put(s)
+			all[id] = s
+		}
+		for range 10 {
+			e := &webhook.Event{Type: stem.Draw(t, "type"), ClientID: client.Draw(t, "event's client")}
+			var want, got []webhook.SubscriberID
+			for id, s := range all {
+				if s.Receives(e) {
+					want = append(want, id)
+				}
+			}
+			for _, s := range d.match(e) {
+				got = append(got, s.ID)
+			}
+			slices.Sort(want)
+			slices.Sort(got)
+			if !slices.Equal(got, want) {
+				t.Fatalf("%s of client %q: found %v, want %v", e.Type, e.ClientID, got, want)
+			}
+		}
+	})
+}
+
+func TestPatternsMatchSegments(t *testing.T) {
+	tests := []struct {
+		pattern webhook.Pattern
+		yes, no []string
+	}{
+		{"order.created", []string{"order.created"}, []string{"order", "order.created.x", "Order.created"}},
+		{"*", []string{"a", "a.b.c"}, nil},
+		{"**", []string{"a", "a.b.c"}, nil},
+		{"order.*", []string{"order.created", "order.x"}, []string{"order", "order.", "order.created.x", "orders.created"}},
+		{"order.**", []string{"order.created", "order.created.x"}, []string{"order", "order.", "orders.x"}},
+		{"a.b.*", []string{"a.b.c"}, []string{"a.b", "a.b.c.d", "a.x.c"}},
+	}
+	for _, tt := range tests {
+		if err := tt.pattern.Validate(); err != nil {
+			t.Errorf("%s: %v", tt.pattern, err)
+		}
+		for _, s := range tt.yes {
+			if !tt.pattern.Match(s) {
+				t.Errorf("%s does not match %s", tt.pattern, s)
+			}
+		}
+		for _, s := range tt.no {
+			if tt.pattern.Match(s) {
+				t.Errorf("%s matches %s", tt.pattern, s)
+			}
+		}
+	}
+	for _, bad := range []webhook.Pattern{"", "*.created", "a*", "a.*.b", "a.**.b", "a b", "a.\n", "***", "a.***"} {
+		if bad.Validate() == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+}

@@ -1,0 +1,232 @@
+// Package dispatch brings accepted events to their subscribers: it matches,
+// keeps one bounded lane per subscriber, sends, judges the answers and
+// schedules the retries.
+//
+// # How it is built
+//
+// One goroutine, the scheduler, owns all lanes. Others send it messages; it
+// never waits for the disk or for a receiver. Fresh deliveries come to it
+// straight from the caller of Publish, bodies included. What finds no room in
+// its lane, and every retry, is left in the store; a lane knows when the first
+// of those is due and has them fetched when there is room. So a slow subscriber
+// fills its own lane and nobody else's, and memory is bounded.
+//
+// Workers send and judge. The recorder writes the results to the store, many in
+// one commit. A delivery stays known to its lane until its result is durable,
+// so that nothing is fetched, and sent, twice.
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/pintle/pintle/app/webhook"
+)
+
+// Options say how to dispatch. All fields without a stated default are needed.
+type Options struct {
+	Store  webhook.Store
+	Logger *slog.Logger
+	// Transport makes the requests; see [NewTransport].
+	Transport http.RoundTripper
+	// Policy is for subscribers without a schedule of their own.
+	Policy webhook.RetryPolicy
+	// Timeout bounds a request to a subscriber without a timeout of its own.
+	Timeout time.Duration
+	// Concurrency is how many requests are in flight to a subscriber without a
+	// bound of its own.
+	Concurrency int
+	// MaxInFlight is how many requests are in flight in all.
+	MaxInFlight int
+	// AgentID is sent as X-Agent-ID, if it is not empty.
+	AgentID string
+	// UserAgent is sent as User-Agent.
+	UserAgent string
+}
+
+// A Dispatcher is the running part; Start starts it.
+type Dispatcher struct {
+	o         Options
+	directory *directory
+	scheduler *scheduler
+	recorder  *recorder
+
+	// changing is held while a subscriber is changed, so that store, directory
+	// and lane see the changes in one order.
+	changing sync.Mutex
+
+	work     sync.WaitGroup // what was started besides scheduler and recorder
+	abort    context.CancelCauseFunc
+	attempts context.Context // ends when attempts in flight are to be cut short
+}
+
+// errStopping is why an attempt was cut short.
+var errStopping = errors.New("pintle is stopping")
+
+// New returns a dispatcher that does nothing yet.
+func New(o Options) *Dispatcher {
+	d := &Dispatcher{o: o, directory: newDirectory()}
+	d.attempts, d.abort = context.WithCancelCause(context.Background())
+	d.recorder = newRecorder(o.Store, o.Logger, func(trials []trial) {
+		d.scheduler.post(func() { d.scheduler.recorded(trials) })
+	})
+	d.scheduler = newScheduler(d)
+	return d
+}
+
+// Start reads the subscribers and what is pending, and begins to send.
+func (d *Dispatcher) Start(ctx context.Context) error {
+	subscribers, err := d.o.Store.Subscribers(ctx)
+	if err != nil {
+		return fmt.Errorf("start dispatcher: %w", err)
+	}
+	backlog, err := d.o.Store.Backlog(ctx)
+	if err != nil {
+		return fmt.Errorf("start dispatcher: %w", err)
+	}
+	for i := range subscribers {
+		d.directory.put(&subscribers[i])
+	}
+	d.scheduler.post(func() {
+		for id, due := range backlog {
+			d.scheduler.backlog(id, due)
+		}
+	})
+	go d.recorder.run()
+	go d.scheduler.run()
+	return nil
+}
+
+// Stop ends in this order: no new attempt begins; the ones in flight finish,
+// until the context ends, when they are cut short; their results are recorded.
+// Whatever was not sent stays pending in the store.
+func (d *Dispatcher) Stop(ctx context.Context) {
+	idle := make(chan struct{})
+	d.scheduler.post(func() { d.scheduler.drain(idle) })
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		d.abort(errStopping)
+		<-idle
+	}
+	d.abort(errStopping)
+	d.recorder.stop()
+	d.scheduler.stop()
+	d.work.Wait()
+}
+
+// Publish stores the event with a delivery for each subscriber that receives it
+// and begins to send them. It gives the event its id and time of receipt. When
+// the key is taken nothing is stored, and the answer tells the first event.
+func (d *Dispatcher) Publish(ctx context.Context, e webhook.Event, key webhook.DedupeKey) (webhook.Accepted, []webhook.NewDelivery, error) {
+	ids, now := d.o.Store.IDs(), time.Now()
+	e.ID, e.ReceivedAt = ids.Event(now), now
+	var deliveries []webhook.NewDelivery
+	for _, s := range d.directory.match(&e) {
+		deliveries = append(deliveries, webhook.NewDelivery{ID: ids.Delivery(now), SubscriberID: s.ID})
+	}
+	if len(deliveries) > 0 {
+		// Before the store has them, so that a fetch that reads them from there
+		// does not take them for its own.
+		d.scheduler.post(func() { d.scheduler.announce(&e, deliveries) })
+	}
+	accepted, err := d.o.Store.Accept(ctx, []webhook.Accept{{Event: e, Key: key, Deliveries: deliveries}})
+	stored := err == nil && !accepted[0].Duplicate
+	if len(deliveries) > 0 {
+		d.scheduler.post(func() { d.scheduler.accepted(&e, deliveries, stored) })
+	}
+	if err != nil {
+		return webhook.Accepted{}, nil, fmt.Errorf("publish event: %w", err)
+	}
+	if !stored {
+		return accepted[0], nil, nil
+	}
+	return accepted[0], deliveries, nil
+}
+
+// AddSubscriber stores a new subscriber, which receives events from now on. It
+// gives it its id and times. Bad input is a [webhook.FieldsError].
+func (d *Dispatcher) AddSubscriber(ctx context.Context, s webhook.Subscriber) (webhook.Subscriber, error) {
+	now := time.Now()
+	s.ID, s.CreatedAt, s.UpdatedAt = d.o.Store.IDs().Subscriber(now), now, now
+	if err := s.Validate(); err != nil {
+		return s, err
+	}
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	if err := d.o.Store.CreateSubscriber(ctx, s); err != nil {
+		return s, fmt.Errorf("add subscriber: %w", err)
+	}
+	d.directory.put(&s)
+	return s, nil
+}
+
+// UpdateSubscriber applies the change to the subscriber and stores it. What is
+// waiting for it goes on under its new terms. An error of the change, or bad
+// input, leaves the subscriber as it was.
+func (d *Dispatcher) UpdateSubscriber(ctx context.Context, id webhook.SubscriberID, change func(*webhook.Subscriber) error) (webhook.Subscriber, error) {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	old, ok := d.directory.get(id)
+	if !ok {
+		return webhook.Subscriber{}, fmt.Errorf("update subscriber %s: %w", id, webhook.ErrNotFound)
+	}
+	s := *old
+	if err := change(&s); err != nil {
+		return s, err
+	}
+	s.ID, s.CreatedAt, s.UpdatedAt = old.ID, old.CreatedAt, time.Now()
+	if err := s.Validate(); err != nil {
+		return s, err
+	}
+	if err := d.o.Store.UpdateSubscriber(ctx, s); err != nil {
+		return s, fmt.Errorf("update subscriber %s: %w", id, err)
+	}
+	d.directory.put(&s)
+	d.scheduler.post(func() { d.scheduler.changed(&s) })
+	return s, nil
+}
+
+// RemoveSubscriber removes the subscriber and cancels what waits for it.
+func (d *Dispatcher) RemoveSubscriber(ctx context.Context, id webhook.SubscriberID) error {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	if err := d.o.Store.RemoveSubscriber(ctx, id, time.Now()); err != nil {
+		return fmt.Errorf("remove subscriber %s: %w", id, err)
+	}
+	d.directory.remove(id)
+	d.scheduler.post(func() { d.scheduler.removed(id) })
+	return nil
+}
+
+// Resend sends deliveries again, at once and with their whole schedule before
+// them. It returns those that it took up; see [webhook.Store].
+func (d *Dispatcher) Resend(ctx context.Context, ids []webhook.DeliveryID) ([]webhook.Delivery, error) {
+	now := time.Now()
+	resent, err := d.o.Store.Resend(ctx, ids, now)
+	if err != nil {
+		return nil, fmt.Errorf("resend deliveries: %w", err)
+	}
+	d.scheduler.post(func() {
+		for i := range resent {
+			d.scheduler.resent(&resent[i])
+		}
+	})
+	return resent, nil
+}
+
+// pause stops sending to a subscriber that told us to.
+func (d *Dispatcher) pause(id webhook.SubscriberID, reason string) {
+	_, err := d.UpdateSubscriber(context.Background(), id, func(s *webhook.Subscriber) error {
+		s.Active, s.PausedReason = false, reason
+		return nil
+	})
+	if err != nil && !errors.Is(err, webhook.ErrNotFound) {
+		d.o.Logger.Error("cannot pause subscriber", "subscriber", id, "error", err)
+	}
+}
