@@ -1,0 +1,254 @@
+package config_test
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pintle/pintle/app/config"
+	"github.com/pintle/pintle/app/webhook"
+)
+
+var compareConfigs = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func load(t *testing.T, text string, set ...string) *config.Config {
+	t.Helper()
+	c, err := config.Load(config.Options{File: write(t, text), Set: set})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestExampleShowsEveryKeyAtItsDefault(t *testing.T) {
+	example, err := os.ReadFile("../../config.example.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyLine := regexp.MustCompile(`(?m)^# ([a-z_]+) = `)
+	var text strings.Builder
+	seen := map[string]int{}
+	section := ""
+	for line := range strings.Lines(string(example)) {
+		if strings.HasPrefix(line, "[") {
+			section = strings.Trim(strings.TrimSpace(line), "[]")
+		}
+		if m := keyLine.FindStringSubmatch(line); m != nil {
+			seen[section+"."+m[1]]++
+			line = strings.TrimPrefix(line, "# ")
+		} else if !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "[") && strings.TrimSpace(line) != "" {
+			t.Errorf("the example sets something: %s", line)
+		}
+		text.WriteString(line)
+	}
+	got := load(t, text.String())
+	want := config.Default()
+	want.File = got.File
+	// An empty list and none are the same.
+	if len(got.Outbound.AllowNetworks) == 0 {
+		got.Outbound.AllowNetworks = nil
+	}
+	if diff := cmp.Diff(want, got, compareConfigs); diff != "" {
+		t.Errorf("the example is not the default (-default +example):\n%s", diff)
+	}
+	for section, keys := range config.Default().Values() {
+		for key := range keys {
+			if n := seen[section+"."+key]; n != 1 {
+				t.Errorf("%s.%s stands %d times in the example", section, key, n)
+			}
+			delete(seen, section+"."+key)
+		}
+	}
+	if len(seen) > 0 {
+		t.Errorf("the example has keys that do not exist: %v", seen)
+	}
+}
+
+func TestFlagsWinOverEnvironmentOverFile(t *testing.T) {
+	o := config.Options{File: write(t, "[outbound]\nretries = 1\ntimeout = 1\nagent_id = 'file'\n")}
+	o.Environ = []string{"PINTLE_OUTBOUND_RETRIES=2", "PINTLE_OUTBOUND_TIMEOUT=2s", "PINTLE_SERVER=http://x", "PINTLE_TOKEN=x", "PINTLE_LISTEN_SECRET=x", "HOME=/x"}
+	o.Set = []string{"outbound.retries=3"}
+	c, err := config.Load(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Outbound.Retries != 3 || c.Outbound.Timeout != 2*time.Second || c.Outbound.AgentID != "file" {
+		t.Errorf("outbound is %+v", c.Outbound)
+	}
+}
+
+func TestEveryKindOfValueIsRead(t *testing.T) {
+	c := load(t, `
+storage.path = "a b.db"
+[inbound]
+enabled = false
+secret = 's=c"r#t'
+max_body = "512KB"
+max_clock_skew = 0
+[outbound]
+schedule = [
+  1,      # a comment
+  "1.5s",
+]
+jitter = 1
+allow_networks = ["10.0.0.0/8", "127.0.0.1", "::ffff:192.168.0.0/112", "fc00::/7"]
+[log]
+level = "debug"
+`, "outbound.agent_id=a=b", "admin.socket=/run/x.sock")
+	if c.Storage.Path != "a b.db" || c.Inbound.Enabled || c.Inbound.Secret != `s=c"r#t` || c.Inbound.MaxBody != 512_000 || c.Inbound.MaxClockSkew != 0 ||
+		c.Outbound.Jitter != 1 || c.Log.Level.String() != "DEBUG" || c.Outbound.AgentID != "a=b" || c.Socket() != "/run/x.sock" {
+		t.Errorf("read %+v", c)
+	}
+	if diff := cmp.Diff(webhook.Schedule{time.Second, 1500 * time.Millisecond}, c.Outbound.Schedule); diff != "" {
+		t.Error(diff)
+	}
+	if got := fmt.Sprint(c.Outbound.AllowNetworks); got != "[10.0.0.0/8 127.0.0.1/32 192.168.0.0/16 fc00::/7]" {
+		t.Errorf("networks are %s", got)
+	}
+	c = load(t, "", "outbound.schedule=1s, 2m,3", "outbound.allow_networks=", "inbound.max_body=2048", "storage.path=x.db")
+	if got := fmt.Sprintf("%v %d %d %s", c.Outbound.Schedule, len(c.Outbound.AllowNetworks), c.Inbound.MaxBody, c.Socket()); got != "[1s 2m0s 3s] 0 2048 x.db.sock" {
+		t.Errorf("from flags: %s", got)
+	}
+}
+
+func TestFaultsNameTheirPlaceAndTheNearestKey(t *testing.T) {
+	text := `# a comment
+[outbound]
+retrys = 3
+schedule = [
+  "1s",
+  "soon",
+]
+timeout = true
+
+[inbund]
+path = "/x"
+[inbound]
+# another
+max_body = "much"
+secret = 5
+"path" = "no slash"
+[storage]
+path = "postgres://db"
+synchronous = "off"
+[log.more]
+x = 1
+`
+	file := write(t, text)
+	_, err := config.Load(config.Options{
+		File:    file,
+		Environ: []string{"PINTLE_OUTBOUND_RETRYS=1", "PINTLE_LOG_LEVEL=loud"},
+		Set:     []string{"outbound.jiter=1", "outbound.jitter=2", "nonsense"},
+	})
+	var faults config.Faults
+	if !errors.As(err, &faults) {
+		t.Fatalf("got %v, want faults", err)
+	}
+	got := strings.Split(strings.ReplaceAll(err.Error(), file, "config.toml"), "\n")
+	want := []string{
+		"config.toml:3: outbound.retrys: unknown key; did you mean outbound.retries?",
+		`config.toml:4: outbound.schedule: entry 2 must be a duration such as "5s" or "2m", or whole seconds`,
+		`config.toml:8: outbound.timeout: must be a duration such as "5s" or "2m", or whole seconds`,
+		"config.toml:10: inbund: unknown section; did you mean inbound?",
+		`config.toml:14: inbound.max_body: must be a size such as "1MiB" or "500KB", or whole bytes`,
+		"config.toml:15: inbound.secret: must be a string",
+		"config.toml:16: inbound.path: must be a path that begins with / and has none of ? # % nor a space",
+		"config.toml:18: storage.path: postgres:// is reserved for the shared engine, which this version does not have",
+		"config.toml:19: storage.synchronous: must be full or normal",
+		"config.toml:20: log.more: unknown key",
+		"config.toml:21: log.more.x: unknown key",
+		"PINTLE_LOG_LEVEL: must be debug, info, warn or error",
+		"PINTLE_OUTBOUND_RETRYS: no key has this variable; did you mean PINTLE_OUTBOUND_RETRIES?",
+		"--set outbound.jiter: unknown key; did you mean outbound.jitter?",
+		"--set outbound.jitter: must be between 0 and 1",
+		"--set nonsense: give section.key=value",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestBrokenFileNamesLineAndColumnButNoSecret(t *testing.T) {
+	file := write(t, "[inbound]\nsecret = \"hush\" hush\n")
+	_, err := config.Load(config.Options{File: file})
+	if err == nil || !strings.HasPrefix(err.Error(), file+":2:") || strings.Contains(err.Error(), "hush") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestImpossibleValuesAreRefused(t *testing.T) {
+	for _, setting := range []string{
+		"storage.path=", "inbound.listen=8080", "inbound.listen=localhost:http", "inbound.listen=:99999", "inbound.path=/a?b", "inbound.path=/healthz",
+		"inbound.max_clock_skew=-1s", "inbound.max_body=0", "inbound.max_body=1TiB", "inbound.max_body=-1", "inbound.enabled=maybe",
+		"outbound.retries=-1", "outbound.retries=1.5", "outbound.schedule=", "outbound.schedule=-1s", "outbound.jitter=NaN", "outbound.jitter=-0.1",
+		"outbound.timeout=0", "outbound.timeout=61s", "outbound.concurrency=0", "outbound.max_in_flight=0", "outbound.user_agent=",
+		"outbound.agent_id=a\nb", "outbound.allow_networks=10.0.0.1/8", "outbound.allow_networks=localhost", "outbound.allow_networks=fe80::1%eth0",
+		"outbound.allow_networks=::ffff:0:0/90", "log.format=xml", "log.level=INFO",
+	} {
+		if _, err := config.Load(config.Options{File: write(t, ""), Set: []string{setting}}); err == nil {
+			t.Errorf("%s is accepted", setting)
+		}
+	}
+}
+
+func TestNamedFileMustExist(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "none.toml")
+	if _, err := config.Load(config.Options{File: missing}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("--config: %v", err)
+	}
+	if _, err := config.Load(config.Options{Environ: []string{"PINTLE_CONFIG=" + missing}}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("PINTLE_CONFIG: %v", err)
+	}
+	t.Chdir(t.TempDir())
+	if c, err := config.Load(config.Options{}); err != nil || c.File != "" && c.File != "/etc/pintle/config.toml" {
+		t.Errorf("without any: %v", err)
+	}
+	if err := os.WriteFile("config.toml", []byte("[outbound]\nretries = 9\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := config.Load(config.Options{}); err != nil || c.File != "config.toml" || c.Outbound.Retries != 9 {
+		t.Errorf("in the working directory: %+v, %v", c, err)
+	}
+}
+
+func TestShownConfigurationLoadsAndHidesSecrets(t *testing.T) {
+	c := load(t, "[inbound]\nsecret = 'hush'\n[outbound]\nallow_networks = ['10.0.0.0/8']\nschedule = ['90s', '1h']\njitter = 0\n")
+	text, err := c.TOML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "hush") || strings.Contains(fmt.Sprintf("%+v %#v", c, c), "hush") {
+		t.Errorf("the secret is shown:\n%s", text)
+	}
+	again := load(t, string(text))
+	c.File, again.File, c.Inbound.Secret, again.Inbound.Secret = "", "", "", ""
+	if diff := cmp.Diff(c, again, compareConfigs); diff != "" {
+		t.Errorf("(-loaded +shown):\n%s", diff)
+	}
+}
+
+func TestUncheckedInboundIsWarnedOf(t *testing.T) {
+	if got := load(t, "").Warnings(); len(got) != 0 {
+		t.Errorf("by default: %q", got)
+	}
+	if got := load(t, "[inbound]\nvalidate_signature = false\nmax_clock_skew = 0\n").Warnings(); len(got) != 2 {
+		t.Errorf("warned of %q", got)
+	}
+}
