@@ -83,8 +83,8 @@ func (d *Dispatcher) worker() {
 		if t.gone {
 			d.work.Go(func() { d.pause(a.subscriber.ID, "the receiver answered 410 Gone") })
 		}
-		d.recorder.add(t)
 		d.scheduler.post(func() { d.scheduler.finished(a, t.retryAfter) })
+		d.recorder.add(t)
 	}
 }
 

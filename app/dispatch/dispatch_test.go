@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -588,6 +589,50 @@ func TestSubscriberHasTermsOfItsOwn(t *testing.T) {
 			if d := find(t, store, id); d.State != webhook.Dead || d.Attempts != 2 || d.LastOutcome != webhook.Timeout {
 				t.Errorf("the delivery is %+v", d)
 			}
+		}
+	})
+}
+
+func TestNothingIsSentAgainAfterItWasDelivered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		done := map[string]bool{}
+		again := 0
+		r := &receiver{answer: func(r *http.Request, try int) (*http.Response, error) {
+			time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
+			mu.Lock()
+			defer mu.Unlock()
+			id := r.Header["X-Agent-Delivery"][0]
+			if done[id] {
+				again++
+			}
+			if r.URL.Host == "flaky.example" && rand.IntN(5) == 0 {
+				return status(503), nil
+			}
+			done[id] = true
+			return status(200), nil
+		}}
+		d, store := start(t, r, func(o *dispatch.Options) {
+			o.Policy.Schedule, o.Policy.Retries = webhook.Schedule{20 * time.Millisecond, 50 * time.Millisecond}, 50
+		})
+		subscribe(t, d, "https://healthy.example")
+		subscribe(t, d, "https://flaky.example")
+		const senders, events = 16, 100
+		var wg sync.WaitGroup
+		for sender := range senders {
+			wg.Go(func() {
+				for n := range events {
+					publish(t, d, fmt.Sprint(sender, "-", n))
+					time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
+				}
+			})
+		}
+		wg.Wait()
+		time.Sleep(time.Minute)
+		settle()
+		left, err := store.Deliveries(context.Background(), webhook.DeliveryFilter{State: webhook.Pending}, webhook.Page{Limit: 10})
+		if err != nil || len(left) > 0 || len(done) != 2*senders*events || again > 0 {
+			t.Errorf("%d of %d were delivered, %d came again afterwards, left are %v, %v", len(done), 2*senders*events, again, left, err)
 		}
 	})
 }

@@ -19,6 +19,10 @@ const (
 	fetchBytes = 2 << 20
 	// maxFetches is how many fetches read the store at a time.
 	maxFetches = 4
+	// maxOpen times its concurrency is how many attempts of a lane may have
+	// begun without their results being durable. That many are made again
+	// after a crash, at most.
+	maxOpen = 4
 	// tick is how often the scheduler looks at the clock without being told
 	// to, in case it was set forward: timers do not notice that.
 	tick = time.Second
@@ -33,11 +37,12 @@ type lane struct {
 	target     *target
 	// ready wait for a free worker, first in, first out.
 	ready []webhook.Job
-	// known are all deliveries in memory: announced, ready, in flight, or done
-	// and not yet recorded. The store must not be asked for these. The value
-	// is how many bytes of data are held for it.
-	known    map[webhook.DeliveryID]int
+	// known are all deliveries in memory. The store must not be asked for
+	// these.
+	known    map[webhook.DeliveryID]held
 	inFlight int
+	// unrecorded are attempts that ended and whose results are not durable.
+	unrecorded int
 	// storedDue is when the first of those that are only in the store is due;
 	// zero if there is none.
 	storedDue time.Time
@@ -53,6 +58,14 @@ type lane struct {
 	wanting  bool // stands in scheduler.wanted
 	position int  // in scheduler.alarms, or -1
 	wakeAt   time.Time
+}
+
+// held is a delivery in memory: announced, ready, in flight, or done and not yet
+// recorded.
+type held struct {
+	bytes int // of data
+	// announced says that it is about to be stored, and will be taken up then.
+	announced bool
 }
 
 // scheduler owns the lanes. All its methods save post, run and stop are called
@@ -169,7 +182,7 @@ func (s *scheduler) lane(id webhook.SubscriberID) *lane {
 	if !ok {
 		return nil
 	}
-	l := &lane{subscriber: subscriber, target: newTarget(subscriber), known: map[webhook.DeliveryID]int{}, position: -1}
+	l := &lane{subscriber: subscriber, target: newTarget(subscriber), known: map[webhook.DeliveryID]held{}, position: -1}
 	s.lanes[id] = l
 	return l
 }
@@ -181,7 +194,7 @@ func (s *scheduler) announce(e *webhook.Event, deliveries []webhook.NewDelivery)
 	for _, d := range deliveries {
 		l := s.lane(d.SubscriberID)
 		if l != nil && l.subscriber.Active && s.room(l) > 0 && (l.storedDue.IsZero() || l.storedDue.After(e.ReceivedAt)) {
-			s.hold(l, d.ID, len(e.Data))
+			s.hold(l, d.ID, held{bytes: len(e.Data), announced: true})
 		}
 	}
 }
@@ -193,13 +206,17 @@ func (s *scheduler) accepted(e *webhook.Event, deliveries []webhook.NewDelivery,
 		if l == nil {
 			continue
 		}
-		_, held := l.known[d.ID]
+		h, known := l.known[d.ID]
 		switch {
-		case held && stored && l.subscriber.Active:
+		case known && !h.announced:
+			// There was no room, and a fetch has brought it meanwhile.
+			continue
+		case known && stored && l.subscriber.Active:
+			l.known[d.ID] = held{bytes: h.bytes}
 			l.ready = append(l.ready, webhook.Job{Delivery: d.ID, DueAt: e.ReceivedAt, Event: e})
 			s.queue(l)
 			continue
-		case held:
+		case known:
 			s.release(l, d.ID)
 		}
 		if stored {
@@ -276,6 +293,7 @@ func (s *scheduler) spill(l *lane) {
 func (s *scheduler) finished(a assignment, retryAfter time.Duration) {
 	l := a.lane
 	l.inFlight--
+	l.unrecorded++
 	s.inFlight--
 	if retryAfter > 0 {
 		l.heldUntil = later(l.heldUntil, time.Now().Add(min(retryAfter, webhook.MaxRetryAfter)))
@@ -289,6 +307,7 @@ func (s *scheduler) finished(a assignment, retryAfter time.Duration) {
 func (s *scheduler) recorded(trials []trial) {
 	for i := range trials {
 		l, r := trials[i].assignment.lane, &trials[i].result
+		l.unrecorded--
 		if s.lanes[l.subscriber.ID] != l {
 			continue
 		}
@@ -304,6 +323,7 @@ func (s *scheduler) recorded(trials []trial) {
 			delete(l.again, id)
 			s.await(l, due)
 		}
+		s.queue(l)
 		s.arm(l)
 		s.tidy(l)
 	}
@@ -317,13 +337,13 @@ func (s *scheduler) room(l *lane) int {
 	return laneRoom - len(l.known)
 }
 
-func (s *scheduler) hold(l *lane, id webhook.DeliveryID, bytes int) {
-	l.known[id] = bytes
-	s.bytes += bytes
+func (s *scheduler) hold(l *lane, id webhook.DeliveryID, h held) {
+	l.known[id] = h
+	s.bytes += h.bytes
 }
 
 func (s *scheduler) release(l *lane, id webhook.DeliveryID) {
-	s.bytes -= l.known[id]
+	s.bytes -= l.known[id].bytes
 	delete(l.known, id)
 }
 
@@ -345,17 +365,20 @@ func (s *scheduler) tidy(l *lane) {
 
 // queue gives the lane a turn, if it has something to start.
 func (s *scheduler) queue(l *lane) {
-	if !l.waiting && len(l.ready) > 0 && l.inFlight < s.concurrency(l) && l.heldUntil.IsZero() {
+	if !l.waiting && len(l.ready) > 0 && s.free(l) && l.heldUntil.IsZero() {
 		l.waiting = true
 		s.turns = append(s.turns, l)
 	}
 }
 
-func (s *scheduler) concurrency(l *lane) int {
+// free reports whether the lane may begin an attempt. Those whose results are
+// not durable yet count too, though less: a crash has them made again.
+func (s *scheduler) free(l *lane) bool {
+	concurrency := s.d.o.Concurrency
 	if l.subscriber.Concurrency > 0 {
-		return l.subscriber.Concurrency
+		concurrency = l.subscriber.Concurrency
 	}
-	return s.d.o.Concurrency
+	return l.inFlight < concurrency && l.inFlight+l.unrecorded < maxOpen*concurrency
 }
 
 // start hands work out, one delivery per lane and turn.
@@ -368,7 +391,7 @@ func (s *scheduler) start(now time.Time) {
 		s.turns[0] = nil
 		s.turns = s.turns[1:]
 		l.waiting = false
-		if len(l.ready) == 0 || l.inFlight >= s.concurrency(l) || l.heldUntil.After(now) {
+		if len(l.ready) == 0 || !s.free(l) || l.heldUntil.After(now) {
 			continue
 		}
 		job := l.ready[0]
@@ -473,7 +496,7 @@ func (s *scheduler) fetched(l *lane, jobs []webhook.Job, next time.Time, err err
 			s.await(l, job.DueAt)
 			continue
 		}
-		s.hold(l, job.Delivery, len(job.Event.Data))
+		s.hold(l, job.Delivery, held{bytes: len(job.Event.Data)})
 		l.ready = append(l.ready, job)
 	}
 	s.queue(l)
