@@ -1,0 +1,290 @@
+// Package admin is the admin API: JSON over HTTP, described by an OpenAPI
+// document that is made from the types in package api.
+//
+// Every refusal has one shape, [api.Error], and every condition of the domain
+// one status and code, in one table. Whoever reaches the handler may do
+// everything: the permission is that of the Unix socket that it is served on. A
+// request that a web page could have caused is refused all the same.
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path"
+	"reflect"
+	"runtime/debug"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/pintle/pintle/app/admin/api"
+	"github.com/pintle/pintle/app/webhook"
+)
+
+// maxBody bounds the body of a request, in bytes: an event with all the data
+// that an inbound endpoint would take by default, and room to spare.
+const maxBody = 2 << 20
+
+// A Dispatcher brings events to subscribers.
+type Dispatcher interface {
+	// Publish stores the event with its deliveries and begins to send them. It
+	// gives the event its id and time of receipt.
+	Publish(ctx context.Context, e webhook.Event, key webhook.DedupeKey) (webhook.Accepted, []webhook.NewDelivery, error)
+	// AddSubscriber stores a new subscriber and gives it its id and times.
+	AddSubscriber(ctx context.Context, s webhook.Subscriber) (webhook.Subscriber, error)
+	// UpdateSubscriber applies the change, while nobody else changes the
+	// subscriber, and stores it. An error of the change leaves it as it was.
+	UpdateSubscriber(ctx context.Context, id webhook.SubscriberID, change func(*webhook.Subscriber) error) (webhook.Subscriber, error)
+	// RemoveSubscriber removes the subscriber and cancels what waits for it.
+	RemoveSubscriber(ctx context.Context, id webhook.SubscriberID) error
+	// Resend sends deliveries again, with their whole schedule before them,
+	// and returns those that it took up.
+	Resend(ctx context.Context, ids []webhook.DeliveryID) ([]webhook.Delivery, error)
+}
+
+// Options are what the API works on. All fields without a stated default are
+// needed.
+type Options struct {
+	Store      webhook.Store
+	Dispatcher Dispatcher
+	Logger     *slog.Logger
+	// Version is the release, for the OpenAPI document.
+	Version string
+	// CheckURL refuses a subscriber's URL that may not be called, as far as
+	// that can be seen without resolving its name; nil: none.
+	CheckURL func(string) error
+	// InboundSecret is the secret of the endpoint in the section inbound; nil,
+	// or an empty secret: there is none to tell.
+	InboundSecret func() webhook.Secret
+	// Ready says why the appliance cannot store or deliver; nil: it always can.
+	Ready func(context.Context) error
+}
+
+// server answers requests.
+type server struct {
+	o   Options
+	api huma.API
+}
+
+// New returns the handler of the API.
+func New(o Options) http.Handler {
+	s := &server{o: o}
+	mux := http.NewServeMux()
+	s.api = humago.New(mux, huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title:       "Pintle admin API",
+				Version:     o.Version,
+				Description: "Lists run from the newest to the oldest. Every error has the same shape.",
+			},
+			Components: &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)},
+		},
+		// The second name is how the library finds the first for its own errors.
+		Formats:                      map[string]huma.Format{"application/json": {Marshal: marshal}, "json": {Marshal: marshal}},
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+		Transformers:                 []huma.Transformer{s.transform},
+	})
+	s.registerHealth()
+	s.registerEvents()
+	s.registerSubscribers()
+	s.registerDeliveries()
+	s.registerSources()
+
+	document := s.document()
+	serveDocument := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/openapi+json")
+		// Whoever does not get the answer asked for it, and notices.
+		_, _ = w.Write(document)
+	}
+	mux.HandleFunc("GET /openapi.json", serveDocument)
+	mux.HandleFunc("GET "+api.Prefix+"/openapi.json", serveDocument)
+	return s.guard(mux)
+}
+
+// marshal writes an answer whole or not at all. A client that has gone away is
+// nobody's fault, so the error of writing is dropped.
+func marshal(w io.Writer, v any) error {
+	b, err := api.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, _ = w.Write(append(b, '\n'))
+	return nil
+}
+
+// document writes the OpenAPI document.
+func (s *server) document() []byte {
+	// The library's own shape of errors, which it registers with the first
+	// operation and which no answer has.
+	schemas := s.api.OpenAPI().Components.Schemas.Map()
+	delete(schemas, "ErrorModel")
+	delete(schemas, "ErrorDetail")
+	b, err := json.Marshal(s.api.OpenAPI())
+	if err != nil {
+		panic(err) // it consists of what was registered, and nothing else
+	}
+	return b
+}
+
+// guard stands before all endpoints. It refuses what a web page could have
+// sent, and gives its own shape to what the mux would refuse in plain text.
+func (s *server) guard(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			fault := recover()
+			if fault == nil {
+				return
+			}
+			if fault == http.ErrAbortHandler {
+				panic(fault)
+			}
+			stack := string(debug.Stack())
+			id := s.refuse(w, internalProblem(nil))
+			s.o.Logger.Error("admin request panicked", "method", r.Method, "path", r.URL.Path,
+				"request_id", id, "panic", fault, "stack", stack)
+		}()
+		header := w.Header()
+		header.Set("Cache-Control", "no-store")
+		header.Set("X-Content-Type-Options", "nosniff")
+
+		if p := forbidden(r); p != nil {
+			s.refuse(w, p)
+			return
+		}
+		// The mux would redirect a path that is not in its shortest form.
+		if escaped := r.URL.EscapedPath(); escaped != path.Clean(escaped) {
+			s.refuse(w, notFoundProblem("There is no such path."))
+			return
+		}
+		handler, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		refused := &refusal{header: http.Header{}}
+		handler.ServeHTTP(refused, r)
+		if refused.status == http.StatusMethodNotAllowed {
+			s.refuse(w, methodProblem(refused.header.Get("Allow")))
+			return
+		}
+		s.refuse(w, notFoundProblem("There is no such path."))
+	})
+}
+
+// forbidden returns why the request may not come in, or nil. A browser adds an
+// Origin to whatever a page sends elsewhere, and a page that has its own name
+// resolve to our address still names itself in Host.
+func forbidden(r *http.Request) *problem {
+	if len(r.Header.Values("Origin")) > 0 {
+		return &problem{status: http.StatusForbidden, code: "forbidden", message: "Requests from web pages are not allowed."}
+	}
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if host = strings.ToLower(host); host != "pintle" && host != "localhost" {
+		return &problem{status: http.StatusForbidden, code: "forbidden", message: "The Host of the request is not one of this API; use localhost."}
+	}
+	return nil
+}
+
+// A refusal takes what the mux would answer.
+type refusal struct {
+	header http.Header
+	status int
+}
+
+func (r *refusal) Header() http.Header         { return r.header }
+func (r *refusal) Write(b []byte) (int, error) { return len(b), nil }
+func (r *refusal) WriteHeader(status int)      { r.status = status }
+
+// bodyInput is the input of an operation with a body. The body is read by
+// [decode] and not by the library, which would compare names without regard to
+// case, stop at the first fault and take data apart.
+type bodyInput struct {
+	RawBody []byte
+}
+
+// answer is the output of an operation.
+type answer[T any] struct {
+	Body T
+}
+
+// body describes the body of a request in the OpenAPI document.
+func body[T any](s *server) *huma.RequestBody {
+	return &huma.RequestBody{Content: map[string]*huma.MediaType{
+		"application/json": {Schema: s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")},
+	}}
+}
+
+// register adds an operation. An error of its handler becomes the answer that
+// the table has for it.
+func register[I, O any](s *server, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
+	op.MaxBodyBytes = maxBody + 1 // the library refuses a body that reaches it
+	op.SkipValidateBody = true
+	if op.DefaultStatus == 0 {
+		op.DefaultStatus = http.StatusOK
+	}
+	op.Responses = map[string]*huma.Response{
+		"default": {
+			Description: "Error",
+			Content: map[string]*huma.MediaType{
+				"application/json": {Schema: s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[api.Error](), true, "")},
+			},
+		},
+	}
+	required := op.RequestBody != nil && op.RequestBody.Required
+	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handler(ctx, in)
+		if err != nil {
+			return nil, problemOf(err)
+		}
+		return out, nil
+	})
+	if op.RequestBody != nil {
+		// Registration has described the raw body too.
+		op.RequestBody.Required = required
+		delete(op.RequestBody.Content, "application/octet-stream")
+	}
+}
+
+func (s *server) registerHealth() {
+	register(s, huma.Operation{
+		OperationID: "healthz", Method: http.MethodGet, Path: "/healthz", Tags: []string{"health"},
+		Summary: "The process is alive",
+	}, func(context.Context, *struct{}) (*answer[api.Health], error) {
+		return &answer[api.Health]{api.Health{Status: "ok"}}, nil
+	})
+	register(s, huma.Operation{
+		OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: []string{"health"},
+		Summary: "The appliance can store and deliver; 503 says why not",
+	}, func(ctx context.Context, _ *struct{}) (*answer[api.Health], error) {
+		if s.o.Ready != nil {
+			if err := s.o.Ready(ctx); err != nil {
+				return nil, &problem{status: http.StatusServiceUnavailable, code: "not_ready", message: err.Error(), cause: err}
+			}
+		}
+		return &answer[api.Health]{api.Health{Status: "ready"}}, nil
+	})
+}
+
+func (s *server) registerSources() {
+	register(s, huma.Operation{
+		OperationID: "show-inbound-secret", Method: http.MethodGet, Path: api.Prefix + "/sources/inbound/secret", Tags: []string{"sources"},
+		Summary: "Show the secret of the inbound endpoint",
+	}, func(context.Context, *struct{}) (*answer[api.Secret], error) {
+		if s.o.InboundSecret != nil {
+			if secret := s.o.InboundSecret(); secret != "" {
+				return &answer[api.Secret]{api.Secret{Secret: secret.Reveal()}}, nil
+			}
+		}
+		return nil, notFoundProblem("The inbound endpoint has no secret.")
+	})
+}

@@ -1,0 +1,341 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pintle/pintle/app/admin/api"
+	"github.com/pintle/pintle/app/webhook"
+)
+
+func TestMomentIsRFC3339OrUnixSecondsOrLongAgo(t *testing.T) {
+	now := time.Date(2025, 1, 2, 12, 0, 0, 0, time.UTC)
+	for in, want := range map[string]time.Time{
+		"":                          {},
+		"2h":                        now.Add(-2 * time.Hour),
+		"90m":                       now.Add(-90 * time.Minute),
+		"0s":                        now,
+		"1735819200":                now,
+		"2025-01-02T12:00:00Z":      now,
+		"2025-01-02T13:00:00+01:00": now,
+		"2025-01-02T12:00:00.5Z":    now.Add(500 * time.Millisecond),
+	} {
+		got, err := parseMoment(in, now)
+		if err != nil || !got.Equal(want) {
+			t.Errorf("%q: got %v, %v; want %v", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"yesterday", "-2h", "-5", "0", "1735819200000", "2025-01-02", "2h ago", " 2h"} {
+		if got, err := parseMoment(in, now); err == nil {
+			t.Errorf("%q: got %v, want an error", in, got)
+		}
+	}
+}
+
+func TestEveryConditionOfTheDomainHasOneAnswer(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		status int
+		code   string
+		retry  bool
+	}{
+		{webhook.ErrNotFound, 404, "not_found", false},
+		{webhook.ErrConflict, 409, "conflict", false},
+		{webhook.ErrOverloaded, 503, "overloaded", true},
+		{webhook.ErrStorageFull, 507, "storage_full", true},
+		{webhook.ErrClosed, 503, "shutting_down", false},
+		{webhook.FieldsError{"url": "missing"}, 422, "invalid_subscriber", false},
+		{errors.New("disk on fire"), 500, "internal_error", false},
+	} {
+		p := problemOf(fmt.Errorf("do something: %w", c.err))
+		if p.status != c.status || p.code != c.code {
+			t.Errorf("%v: got %d %s, want %d %s", c.err, p.status, p.code, c.status, c.code)
+		}
+		if got := p.header.Get("Retry-After") != ""; got != c.retry {
+			t.Errorf("%v: Retry-After %v, want %v", c.err, got, c.retry)
+		}
+		if strings.Contains(p.message, "fire") {
+			t.Errorf("%v: the message tells what only the log may: %s", c.err, p.message)
+		}
+	}
+}
+
+func TestRequestsFromWebPagesAndForeignHostsAreForbidden(t *testing.T) {
+	for _, c := range []struct {
+		host, origin string
+		allowed      bool
+	}{
+		{"pintle", "", true},
+		{"localhost", "", true},
+		{"LocalHost:8081", "", true},
+		{"evil.example", "", false},
+		{"localhost.evil.example", "", false},
+		{"127.0.0.1", "", false},
+		{"", "", false},
+		{"localhost", "http://localhost", false},
+		{"localhost", "null", false},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Host = c.host
+		if c.origin != "" {
+			r.Header.Set("Origin", c.origin)
+		}
+		if got := forbidden(r) == nil; got != c.allowed {
+			t.Errorf("host %q, origin %q: allowed %v, want %v", c.host, c.origin, got, c.allowed)
+		}
+	}
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Host = "pintle"
+	r.Header["Origin"] = []string{""}
+	if forbidden(r) == nil {
+		t.Error("an empty Origin is allowed, want it forbidden like any other")
+	}
+}
+
+func TestDecodeNamesEveryFault(t *testing.T) {
+	var change api.SubscriberChange
+	faults, err := decode([]byte(`{"url":5,"timeout":"soon","events":"*","headers":{"a":1},"active":null,"URL":"x","rate_limit":3,"schedule":["1s",true],"concurrency":1.5}`), &change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := webhook.FieldsError{
+		"url":         "must be a string",
+		"timeout":     "must be a duration such as 5s or 2m, or whole seconds",
+		"events":      "must be a list, each item of it a string",
+		"headers":     "must be an object, each value of it a string and no name twice",
+		"active":      "must be true or false",
+		"URL":         "there is no such field",
+		"rate_limit":  "there is no such field",
+		"schedule":    "must be a list, each item of it a duration such as 5s or 2m, or whole seconds",
+		"concurrency": "must be a whole number",
+	}
+	if diff := cmp.Diff(want, faults); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDecodeNamesFaultsOfANestedObject(t *testing.T) {
+	var replay api.Replay
+	faults, err := decode([]byte(`{"filter":{"code":"x","colour":1,"since":"2h"},"dry_run":true}`), &replay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := webhook.FieldsError{"filter.code": "must be a whole number", "filter.colour": "there is no such field"}
+	if diff := cmp.Diff(want, faults); diff != "" {
+		t.Error(diff)
+	}
+	if replay.Filter.Since != "2h" || !replay.DryRun {
+		t.Errorf("got %+v", replay)
+	}
+}
+
+func TestDecodeGivesADefaultForNull(t *testing.T) {
+	var change api.SubscriberChange
+	faults, err := decode([]byte(`{"timeout":null,"headers":null,"description":null}`), &change)
+	if err != nil || len(faults) > 0 {
+		t.Fatal(faults, err)
+	}
+	s := webhook.Subscriber{Timeout: time.Second, Headers: map[string]string{"A": "b"}, Description: "x", URL: "http://a"}
+	apply(change, &s)
+	if diff := cmp.Diff(webhook.Subscriber{URL: "http://a"}, s); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDecodeRefusesWhatIsNotOneJSONObject(t *testing.T) {
+	for body, code := range map[string]string{
+		``:                                  "empty_body",
+		" \n":                               "empty_body",
+		`[]`:                                "invalid_json",
+		`"x"`:                               "invalid_json",
+		`{"url":"a"`:                        "invalid_json",
+		`{"url":"a"} x`:                     "invalid_json",
+		`{"url":"a"}{}`:                     "invalid_json",
+		`{"url":"a","url":"b"`:              "invalid_json",
+		`{"url":"a","\u0075rl":"b"}`:        "invalid_json",
+		"\ufeff{}":                          "invalid_json",
+		"{\"url\":\"\xff\"}":                "invalid_json",
+		`{'url':'a'}`:                       "invalid_json",
+		`{"url":` + strings.Repeat("[", 65): "invalid_json",
+		`{"url":` + strings.Repeat("[", 65) + strings.Repeat("]", 65) + `}`: "invalid_json",
+	} {
+		var change api.SubscriberChange
+		_, err := decode([]byte(body), &change)
+		var p *problem
+		if !errors.As(err, &p) || p.status != http.StatusBadRequest || p.code != code {
+			t.Errorf("%q: got %v, want %s", body, err, code)
+		}
+	}
+}
+
+func TestPublishedDataIsKeptByteForByteAndOutlivesTheRequest(t *testing.T) {
+	for _, data := range []string{`{"a" : 1.50, "b":"\u0041\/"}`, `null`, `{"a":1,"a":2}`, `"\ud800"`, "[\n1 ]", `1e400`} {
+		body := []byte(`{"event":"order.created","data": ` + data + ` , "timestamp":1731602712}`)
+		e, _, err := parsePublish(body, time.Now())
+		if err != nil {
+			t.Fatalf("%s: %v", data, err)
+		}
+		clear(body) // the library reads the next request into the same memory
+		if string(e.Data) != data {
+			t.Errorf("got %s, want %s", e.Data, data)
+		}
+	}
+}
+
+func TestPublishNamesFaultsAsTheInboundEndpointDoes(t *testing.T) {
+	long := strings.Repeat("x", 129)
+	for body, code := range map[string]string{
+		`{"data":1}`:                                      "invalid_event",
+		`{"event":"a b","data":1}`:                        "invalid_event",
+		`{"event":7,"data":1}`:                            "invalid_event",
+		`{"event":"` + long + `","data":1}`:               "invalid_event",
+		`{"event":"a"}`:                                   "invalid_data",
+		`{"event":"a","data":1,"timestamp":1.5}`:          "invalid_timestamp",
+		`{"event":"a","data":1,"timestamp":1e9}`:          "invalid_timestamp",
+		`{"event":"a","data":1,"timestamp":"5"}`:          "invalid_timestamp",
+		`{"event":"a","data":1,"timestamp":0}`:            "invalid_timestamp",
+		`{"event":"a","data":1,"timestamp":-5}`:           "invalid_timestamp",
+		`{"event":"a","data":1,"timestamp":null}`:         "invalid_timestamp",
+		`{"event":"a","data":1,"timestamp":1e11}`:         "invalid_timestamp",
+		`{"event":"a","data":1,"timestamp":100000000000}`: "invalid_timestamp",
+		`{"event":"a","data":1,"id":"` + long + `"}`:      "invalid_id",
+		`{"event":"a","data":1,"id":"a\u0007"}`:           "invalid_id",
+		`{"event":"a","data":1,"id":5}`:                   "invalid_id",
+		`{"event":"a","data":1,"agent_id":"a\nb"}`:        "invalid_request",
+		`{"event":"a","data":1,"client_id":[]}`:           "invalid_request",
+		`{"event":"a","data":1,"signature":"x"}`:          "invalid_request",
+	} {
+		_, _, err := parsePublish([]byte(body), time.Now())
+		var p *problem
+		if !errors.As(err, &p) || p.status != http.StatusBadRequest || p.code != code {
+			t.Errorf("%s: got %v, want %s", body, err, code)
+		}
+	}
+}
+
+func TestPublishesAreRepeatsOnlyUnderOneID(t *testing.T) {
+	key := func(body string) webhook.DedupeKey {
+		_, key, err := parsePublish([]byte(body), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	if key(`{"event":"a","data":1}`) == key(`{"event":"a","data":1}`) {
+		t.Error("two publishes without an id have one key")
+	}
+	if key(`{"event":"a","data":1,"id":"x"}`) != key(`{"event":"b","data":2,"id":"x"}`) {
+		t.Error("two publishes with one id have two keys")
+	}
+	if key(`{"event":"a","data":1,"id":"x"}`) != webhook.NewDedupeKey(webhook.SourceAdmin, "x") {
+		t.Error("the key is not the domain's for the source and id")
+	}
+}
+
+func TestStatesAndOutcomesInTheDocumentAreThoseOfTheDomain(t *testing.T) {
+	words := func(of any) string { return strings.Join(strings.Fields(strings.Trim(fmt.Sprint(of), "[]")), ",") }
+	for _, c := range []struct {
+		of    any
+		field string
+		want  string
+	}{
+		{api.DeliveryFilter{}, "State", words(webhook.States())},
+		{api.Delivery{}, "State", words(webhook.States())},
+		{api.DeliveryFilter{}, "Outcome", words(webhook.Outcomes())},
+		{api.Attempt{}, "Outcome", words(webhook.Outcomes())},
+	} {
+		f, _ := reflect.TypeOf(c.of).FieldByName(c.field)
+		if got := f.Tag.Get("enum"); got != c.want {
+			t.Errorf("%T.%s: got %s, want %s", c.of, c.field, got, c.want)
+		}
+	}
+}
+
+func TestBoundsOfAPageInTheDocumentAreThoseOfTheAPI(t *testing.T) {
+	f, _ := reflect.TypeFor[api.PageQuery]().FieldByName("Limit")
+	if got, want := f.Tag.Get("maximum"), fmt.Sprint(api.MaxLimit); got != want {
+		t.Errorf("maximum %s, want %s", got, want)
+	}
+	if got, want := f.Tag.Get("default"), fmt.Sprint(api.DefaultLimit); got != want {
+		t.Errorf("default %s, want %s", got, want)
+	}
+}
+
+func TestDocumentListsAllPathsWithTheirBodiesAndOneShapeOfErrors(t *testing.T) {
+	r := httptest.NewRequest(http.MethodGet, "/openapi.json", nil)
+	r.Host = "localhost"
+	w := httptest.NewRecorder()
+	New(Options{Version: "1.2.3"}).ServeHTTP(w, r)
+	var document struct {
+		Info  struct{ Version string }
+		Paths map[string]map[string]struct {
+			RequestBody struct {
+				Required bool
+				Content  map[string]json.RawMessage
+			}
+			Responses map[string]struct {
+				Content map[string]struct{ Schema map[string]any }
+			}
+		}
+		Components struct{ Schemas map[string]json.RawMessage }
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &document); err != nil {
+		t.Fatal(err)
+	}
+	if document.Info.Version != "1.2.3" {
+		t.Errorf("version %q", document.Info.Version)
+	}
+	got := map[string]bool{}
+	for path, methods := range document.Paths {
+		for method, operation := range methods {
+			got[strings.ToUpper(method)+" "+path] = len(operation.RequestBody.Content) > 0
+			for name := range operation.RequestBody.Content {
+				if name != "application/json" {
+					t.Errorf("%s %s takes %s", method, path, name)
+				}
+			}
+			schema := operation.Responses["default"].Content["application/json"].Schema
+			if schema["$ref"] != "#/components/schemas/Error" {
+				t.Errorf("%s %s: errors are %v", method, path, schema)
+			}
+		}
+	}
+	want := map[string]bool{ // whether it takes a body
+		"GET /healthz":                         false,
+		"GET /readyz":                          false,
+		"GET /api/v1/events":                   false,
+		"POST /api/v1/events":                  true,
+		"GET /api/v1/events/{id}":              false,
+		"GET /api/v1/subscribers":              false,
+		"POST /api/v1/subscribers":             true,
+		"GET /api/v1/subscribers/{id}":         false,
+		"PATCH /api/v1/subscribers/{id}":       true,
+		"DELETE /api/v1/subscribers/{id}":      false,
+		"POST /api/v1/subscribers/{id}/pause":  true,
+		"POST /api/v1/subscribers/{id}/resume": false,
+		"POST /api/v1/subscribers/{id}/secret": false,
+		"GET /api/v1/deliveries":               false,
+		"GET /api/v1/deliveries/{id}":          false,
+		"POST /api/v1/deliveries/{id}/resend":  false,
+		"GET /api/v1/dead-letters":             false,
+		"POST /api/v1/dead-letters/replay":     true,
+		"GET /api/v1/sources/inbound/secret":   false,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for name := range document.Components.Schemas {
+		if strings.HasPrefix(name, "ErrorM") || strings.HasPrefix(name, "ErrorD") {
+			t.Errorf("the document describes %s, which no answer has", name)
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package client
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"net/url"
+
+	"github.com/pintle/pintle/app/admin/api"
+	"github.com/pintle/pintle/app/webhook"
+)
+
+// Every method returns an [*Error] where the API refused the request, an error
+// that wraps [ErrNotRunning] where nobody is there, and any other where the
+// answer did not come.
+
+// Publish hands an event over. When it returns, the event and its deliveries
+// are durable.
+func (c *Client) Publish(ctx context.Context, p api.Publish) (api.Published, error) {
+	return send[api.Published](ctx, c, http.MethodPost, "/events", p)
+}
+
+// Events returns events, the newest first, and at most limit of them; zero: all.
+func (c *Client) Events(ctx context.Context, filter api.EventFilter, limit int) iter.Seq2[api.Event, error] {
+	return each(limit, func(page api.PageQuery) (api.List[api.Event], error) { return c.EventsPage(ctx, filter, page) })
+}
+
+// EventsPage returns one page of events, the newest first.
+func (c *Client) EventsPage(ctx context.Context, filter api.EventFilter, page api.PageQuery) (api.List[api.Event], error) {
+	return get[api.List[api.Event]](ctx, c, "/events", values(filter, page))
+}
+
+// Event returns one event with its data and deliveries.
+func (c *Client) Event(ctx context.Context, id webhook.EventID) (api.EventDetail, error) {
+	return get[api.EventDetail](ctx, c, "/events/"+url.PathEscape(string(id)), nil)
+}
+
+// Subscribers returns subscribers, the newest first, and at most limit of them;
+// zero: all.
+func (c *Client) Subscribers(ctx context.Context, limit int) iter.Seq2[api.Subscriber, error] {
+	return each(limit, func(page api.PageQuery) (api.List[api.Subscriber], error) { return c.SubscribersPage(ctx, page) })
+}
+
+// SubscribersPage returns one page of subscribers, the newest first.
+func (c *Client) SubscribersPage(ctx context.Context, page api.PageQuery) (api.List[api.Subscriber], error) {
+	return get[api.List[api.Subscriber]](ctx, c, "/subscribers", values(page))
+}
+
+// Subscriber returns one subscriber.
+func (c *Client) Subscriber(ctx context.Context, id webhook.SubscriberID) (api.Subscriber, error) {
+	return get[api.Subscriber](ctx, c, subscriberPath(id), nil)
+}
+
+// AddSubscriber adds a subscriber and returns it with its secret.
+func (c *Client) AddSubscriber(ctx context.Context, fields api.SubscriberChange) (api.Subscriber, error) {
+	return send[api.Subscriber](ctx, c, http.MethodPost, "/subscribers", fields)
+}
+
+// UpdateSubscriber changes the fields that are not nil.
+func (c *Client) UpdateSubscriber(ctx context.Context, id webhook.SubscriberID, fields api.SubscriberChange) (api.Subscriber, error) {
+	return send[api.Subscriber](ctx, c, http.MethodPatch, subscriberPath(id), fields)
+}
+
+// RemoveSubscriber removes the subscriber and cancels what waits for it.
+func (c *Client) RemoveSubscriber(ctx context.Context, id webhook.SubscriberID) error {
+	return c.call(ctx, http.MethodDelete, api.Prefix+subscriberPath(id), nil, nil, nil)
+}
+
+// PauseSubscriber pauses the subscriber; the reason may be empty.
+func (c *Client) PauseSubscriber(ctx context.Context, id webhook.SubscriberID, reason string) (api.Subscriber, error) {
+	return send[api.Subscriber](ctx, c, http.MethodPost, subscriberPath(id)+"/pause", api.Pause{Reason: reason})
+}
+
+// ResumeSubscriber resumes the subscriber.
+func (c *Client) ResumeSubscriber(ctx context.Context, id webhook.SubscriberID) (api.Subscriber, error) {
+	return send[api.Subscriber](ctx, c, http.MethodPost, subscriberPath(id)+"/resume", nil)
+}
+
+// SubscriberSecret returns the secret of the subscriber.
+func (c *Client) SubscriberSecret(ctx context.Context, id webhook.SubscriberID) (webhook.Secret, error) {
+	answer, err := send[api.Secret](ctx, c, http.MethodPost, subscriberPath(id)+"/secret", nil)
+	return webhook.Secret(answer.Secret), err
+}
+
+// InboundSecret returns the secret of the inbound endpoint.
+func (c *Client) InboundSecret(ctx context.Context) (webhook.Secret, error) {
+	answer, err := get[api.Secret](ctx, c, "/sources/inbound/secret", nil)
+	return webhook.Secret(answer.Secret), err
+}
+
+// Deliveries returns deliveries, the newest first, and at most limit of them;
+// zero: all.
+func (c *Client) Deliveries(ctx context.Context, filter api.DeliveryFilter, limit int) iter.Seq2[api.Delivery, error] {
+	return each(limit, func(page api.PageQuery) (api.List[api.Delivery], error) { return c.DeliveriesPage(ctx, filter, page) })
+}
+
+// DeliveriesPage returns one page of deliveries, the newest first.
+func (c *Client) DeliveriesPage(ctx context.Context, filter api.DeliveryFilter, page api.PageQuery) (api.List[api.Delivery], error) {
+	return get[api.List[api.Delivery]](ctx, c, "/deliveries", values(filter, page))
+}
+
+// Delivery returns one delivery with its attempts.
+func (c *Client) Delivery(ctx context.Context, id webhook.DeliveryID) (api.DeliveryDetail, error) {
+	return get[api.DeliveryDetail](ctx, c, "/deliveries/"+url.PathEscape(string(id)), nil)
+}
+
+// Resend sends one delivery again.
+func (c *Client) Resend(ctx context.Context, id webhook.DeliveryID) (api.Delivery, error) {
+	return send[api.Delivery](ctx, c, http.MethodPost, "/deliveries/"+url.PathEscape(string(id))+"/resend", nil)
+}
+
+// DeadLetters returns dead letters, the newest first, and at most limit of
+// them; zero: all.
+func (c *Client) DeadLetters(ctx context.Context, filter api.DeliveryFilter, limit int) iter.Seq2[api.Delivery, error] {
+	return each(limit, func(page api.PageQuery) (api.List[api.Delivery], error) { return c.DeadLettersPage(ctx, filter, page) })
+}
+
+// DeadLettersPage returns one page of dead letters, the newest first.
+func (c *Client) DeadLettersPage(ctx context.Context, filter api.DeliveryFilter, page api.PageQuery) (api.List[api.Delivery], error) {
+	return get[api.List[api.Delivery]](ctx, c, "/dead-letters", values(filter, page))
+}
+
+// ReplayDeadLetters sends dead letters again, or only counts them.
+func (c *Client) ReplayDeadLetters(ctx context.Context, replay api.Replay) (api.Replayed, error) {
+	return send[api.Replayed](ctx, c, http.MethodPost, "/dead-letters/replay", replay)
+}
+
+// Alive returns nil when the process answers.
+func (c *Client) Alive(ctx context.Context) error {
+	return c.call(ctx, http.MethodGet, "/healthz", nil, nil, nil)
+}
+
+// Ready returns nil when the appliance can store and deliver; otherwise an
+// [*Error] says why it cannot.
+func (c *Client) Ready(ctx context.Context) error {
+	return c.call(ctx, http.MethodGet, "/readyz", nil, nil, nil)
+}
+
+func subscriberPath(id webhook.SubscriberID) string {
+	return "/subscribers/" + url.PathEscape(string(id))
+}
+
+func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
+	var out T
+	err := c.call(ctx, http.MethodGet, api.Prefix+path, query, nil, &out)
+	return out, err
+}
+
+func send[T any](ctx context.Context, c *Client, method, path string, body any) (T, error) {
+	var out T
+	err := c.call(ctx, method, api.Prefix+path, nil, body, &out)
+	return out, err
+}
+
+// each follows the cursors of a list to its end, or until there are limit
+// items. After an error it ends.
+func each[T any](limit int, fetch func(api.PageQuery) (api.List[T], error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		page := api.PageQuery{Limit: api.MaxLimit}
+		for left := limit; ; left -= page.Limit {
+			if limit > 0 {
+				page.Limit = min(left, api.MaxLimit)
+			}
+			list, err := fetch(page)
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			for _, item := range list.Items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			page.Cursor = list.NextCursor
+			if page.Cursor == "" || limit > 0 && left <= page.Limit {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,269 @@
+package admin
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/pintle/pintle/app/admin/api"
+	"github.com/pintle/pintle/app/webhook"
+)
+
+// pausedByHand is the reason where whoever paused a subscriber gave none.
+const pausedByHand = "paused by hand"
+
+func (s *server) registerSubscribers() {
+	tags := []string{"subscribers"}
+	const path = api.Prefix + "/subscribers"
+	create, change, pause := body[api.SubscriberChange](s), body[api.SubscriberChange](s), body[api.Pause](s)
+	create.Required, change.Required = true, true
+	schema := create.Content["application/json"]
+	schema.Schema = &huma.Schema{AllOf: []*huma.Schema{schema.Schema, {Type: huma.TypeObject, Required: []string{"url", "events"}}}}
+
+	register(s, huma.Operation{
+		OperationID: "list-subscribers", Method: http.MethodGet, Path: path, Tags: tags,
+		Summary: "List subscribers",
+	}, s.listSubscribers)
+	register(s, huma.Operation{
+		OperationID: "add-subscriber", Method: http.MethodPost, Path: path, Tags: tags,
+		Summary: "Add a subscriber", DefaultStatus: http.StatusCreated, RequestBody: create,
+		Description: "A secret is made where none is given; this answer shows it.",
+	}, s.addSubscriber)
+	register(s, huma.Operation{
+		OperationID: "show-subscriber", Method: http.MethodGet, Path: path + "/{id}", Tags: tags,
+		Summary: "Show a subscriber",
+	}, s.showSubscriber)
+	register(s, huma.Operation{
+		OperationID: "change-subscriber", Method: http.MethodPatch, Path: path + "/{id}", Tags: tags,
+		Summary: "Change fields of a subscriber", RequestBody: change,
+		Description: "What is not named stays as it is; null gives a field its default.",
+	}, s.changeSubscriber)
+	register(s, huma.Operation{
+		OperationID: "remove-subscriber", Method: http.MethodDelete, Path: path + "/{id}", Tags: tags,
+		Summary: "Remove a subscriber and cancel what waits for it", DefaultStatus: http.StatusNoContent,
+	}, s.removeSubscriber)
+	register(s, huma.Operation{
+		OperationID: "pause-subscriber", Method: http.MethodPost, Path: path + "/{id}/pause", Tags: tags,
+		Summary: "Pause a subscriber: its deliveries are made, and wait", RequestBody: pause,
+	}, s.pauseSubscriber)
+	register(s, huma.Operation{
+		OperationID: "resume-subscriber", Method: http.MethodPost, Path: path + "/{id}/resume", Tags: tags,
+		Summary: "Resume a paused subscriber",
+	}, s.resumeSubscriber)
+	register(s, huma.Operation{
+		OperationID: "show-subscriber-secret", Method: http.MethodPost, Path: path + "/{id}/secret", Tags: tags,
+		Summary: "Show the secret of a subscriber",
+	}, s.showSecret)
+}
+
+type subscriberInput struct {
+	ID webhook.SubscriberID `path:"id" doc:"sub_…"`
+}
+
+type subscriberBody struct {
+	ID webhook.SubscriberID `path:"id" doc:"sub_…"`
+	bodyInput
+}
+
+func (s *server) listSubscribers(ctx context.Context, in *api.PageQuery) (*answer[api.List[api.Subscriber]], error) {
+	fetch := func(page webhook.Page) ([]webhook.Subscriber, error) {
+		all, err := s.o.Store.Subscribers(ctx)
+		if err != nil {
+			return nil, err
+		}
+		// Ids sort by age, and the list runs from the newest.
+		for page.Before != "" && len(all) > 0 && string(all[0].ID) >= page.Before {
+			all = all[1:]
+		}
+		return all[:min(len(all), page.Limit)], nil
+	}
+	return list(s, *in, webhook.SubscriberPrefix, fetch, wireSubscriber, func(s *api.Subscriber) string { return string(s.ID) })
+}
+
+func (s *server) addSubscriber(ctx context.Context, in *bodyInput) (*answer[api.Subscriber], error) {
+	change, faults, err := decodeSubscriber(in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	added := webhook.Subscriber{Active: true}
+	if change.Secret == nil {
+		added.Secret = webhook.NewSecret()
+	}
+	apply(change, &added)
+	if err := s.judge(change, &added, faults); err != nil {
+		return nil, err
+	}
+	if added, err = s.o.Dispatcher.AddSubscriber(ctx, added); err != nil {
+		return nil, err
+	}
+	wire := wireSubscriber(&added)
+	wire.Secret = added.Secret.Reveal()
+	return &answer[api.Subscriber]{wire}, nil
+}
+
+func (s *server) showSubscriber(ctx context.Context, in *subscriberInput) (*answer[api.Subscriber], error) {
+	found, err := s.subscriber(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[api.Subscriber]{wireSubscriber(&found)}, nil
+}
+
+func (s *server) changeSubscriber(ctx context.Context, in *subscriberBody) (*answer[api.Subscriber], error) {
+	change, faults, err := decodeSubscriber(in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	return s.update(ctx, in.ID, func(changed *webhook.Subscriber) error {
+		apply(change, changed)
+		return s.judge(change, changed, faults)
+	})
+}
+
+func (s *server) removeSubscriber(ctx context.Context, in *subscriberInput) (*struct{}, error) {
+	return nil, s.o.Dispatcher.RemoveSubscriber(ctx, in.ID)
+}
+
+func (s *server) pauseSubscriber(ctx context.Context, in *subscriberBody) (*answer[api.Subscriber], error) {
+	pause := api.Pause{}
+	if len(in.RawBody) > 0 {
+		faults, err := decode(in.RawBody, &pause)
+		if err != nil {
+			return nil, err
+		}
+		if len(pause.Reason) > 1000 {
+			faults["reason"] = "at most 1000 bytes"
+		}
+		if len(faults) > 0 {
+			return nil, invalidRequest(faults)
+		}
+	}
+	if pause.Reason == "" {
+		pause.Reason = pausedByHand
+	}
+	return s.update(ctx, in.ID, func(paused *webhook.Subscriber) error {
+		paused.Active, paused.PausedReason = false, pause.Reason
+		return nil
+	})
+}
+
+func (s *server) resumeSubscriber(ctx context.Context, in *subscriberInput) (*answer[api.Subscriber], error) {
+	return s.update(ctx, in.ID, func(resumed *webhook.Subscriber) error {
+		resumed.Active, resumed.PausedReason = true, ""
+		return nil
+	})
+}
+
+func (s *server) showSecret(ctx context.Context, in *subscriberInput) (*answer[api.Secret], error) {
+	found, err := s.subscriber(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[api.Secret]{api.Secret{Secret: found.Secret.Reveal()}}, nil
+}
+
+// subscriber finds one subscriber.
+func (s *server) subscriber(ctx context.Context, id webhook.SubscriberID) (webhook.Subscriber, error) {
+	all, err := s.o.Store.Subscribers(ctx)
+	if err != nil {
+		return webhook.Subscriber{}, err
+	}
+	for i := range all {
+		if all[i].ID == id {
+			return all[i], nil
+		}
+	}
+	return webhook.Subscriber{}, webhook.ErrNotFound
+}
+
+// update changes one subscriber and answers with it.
+func (s *server) update(ctx context.Context, id webhook.SubscriberID, change func(*webhook.Subscriber) error) (*answer[api.Subscriber], error) {
+	changed, err := s.o.Dispatcher.UpdateSubscriber(ctx, id, change)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[api.Subscriber]{wireSubscriber(&changed)}, nil
+}
+
+// decodeSubscriber reads fields of a subscriber, with the faults by name.
+func decodeSubscriber(raw []byte) (api.SubscriberChange, webhook.FieldsError, error) {
+	var change api.SubscriberChange
+	faults, err := decode(raw, &change)
+	for _, name := range []string{"id", "created_at", "updated_at", "paused_reason"} {
+		if _, given := faults[name]; given {
+			faults[name] = "is set by Pintle"
+		}
+	}
+	return change, faults, err
+}
+
+// apply gives the subscriber the fields that the change names.
+func apply(c api.SubscriberChange, s *webhook.Subscriber) {
+	assign(&s.ClientID, c.ClientID)
+	assign(&s.URL, c.URL)
+	assign((*string)(&s.Secret), c.Secret)
+	assign(&s.Events, c.Events)
+	assign(&s.Description, c.Description)
+	assign(&s.Headers, c.Headers)
+	assign((*api.Duration)(&s.Timeout), c.Timeout)
+	assign(&s.Concurrency, c.Concurrency)
+	assign(&s.FinalOn4xx, c.FinalOn4xx)
+	if c.Schedule != nil {
+		s.Schedule = nil
+		for _, wait := range *c.Schedule {
+			s.Schedule = append(s.Schedule, time.Duration(wait))
+		}
+	}
+	if c.Active != nil && *c.Active != (s.Active) {
+		s.Active = *c.Active
+		s.PausedReason = ""
+		if !s.Active {
+			s.PausedReason = pausedByHand
+		}
+	}
+}
+
+func assign[T any](field, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+// judge returns nil, or a refusal that names every fault: those that reading
+// the change has found, and those of the subscriber as it would be.
+func (s *server) judge(change api.SubscriberChange, changed *webhook.Subscriber, faults webhook.FieldsError) error {
+	all := webhook.FieldsError{}
+	if err := changed.Validate(); err != nil {
+		maps.Copy(all, problemOf(err).fields)
+	}
+	// An old URL that may no longer be called must not stand in the way of
+	// another change.
+	if all["url"] == "" && change.URL != nil && s.o.CheckURL != nil {
+		if err := s.o.CheckURL(changed.URL); err != nil {
+			all["url"] = err.Error()
+		}
+	}
+	// A value that could not be read at all says more than what stands in its
+	// place.
+	maps.Copy(all, faults)
+	if len(all) > 0 {
+		return invalidSubscriber(all)
+	}
+	return nil
+}
+
+func wireSubscriber(s *webhook.Subscriber) api.Subscriber {
+	wire := api.Subscriber{
+		ID: s.ID, ClientID: s.ClientID, URL: s.URL, Events: s.Events, Active: s.Active,
+		Description: s.Description, Headers: s.Headers, Timeout: api.Duration(s.Timeout), Concurrency: s.Concurrency,
+		FinalOn4xx: s.FinalOn4xx, CreatedAt: api.Time{Time: s.CreatedAt}, UpdatedAt: api.Time{Time: s.UpdatedAt},
+		PausedReason: s.PausedReason,
+	}
+	for _, wait := range s.Schedule {
+		wire.Schedule = append(wire.Schedule, api.Duration(wait))
+	}
+	return wire
+}
