@@ -1,0 +1,49 @@
+# Targets that a person calls carry a sentence behind ##; make help lists them.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+DEMO    ?= # flags for the demo, such as DEMO="--for 10s"
+ROUNDS  ?= 200
+FUZZ    ?= 30s
+
+export CGO_ENABLED := 0
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test check bench crash fuzz help
+
+build: ## Build bin/pintle, one static binary
+	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/pintle .
+
+demo: build ## Start an appliance on scratch data and watch deliveries arrive
+	bin/pintle demo $(DEMO)
+
+test: ## Run the tests
+	go test ./...
+
+check: ## Run everything that must hold before a change lands
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	go mod tidy -diff
+	go vet ./...
+	GOARCH=arm64 go vet ./...
+	GOOS=darwin go vet ./...
+	go tool staticcheck ./...
+	@if go tool govulncheck ./...; then :; \
+	elif curl -sSfo /dev/null --max-time 10 https://vuln.go.dev/index/db.json 2>/dev/null; then exit 1; \
+	else echo "govulncheck: its database cannot be reached; skipped"; fi
+	CGO_ENABLED=1 go test -race -shuffle=on ./...
+	@git diff --exit-code || { echo "the checks have changed files"; exit 1; }
+
+bench: ## Measure the appliance beside its floor, in one run, as ratios
+	go run ./app/bench
+
+crash: ## Kill the appliance ROUNDS times under load and prove that nothing is lost
+	go test ./app/crash -run TestNothingAcknowledgedIsLost -count=1 -timeout 60m -v -rounds $(ROUNDS)
+
+fuzz: ## Fuzz every parser of hostile bytes, FUZZ long each
+	@go test -list '^Fuzz' ./... | awk '/^Fuzz/ {names[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, names[i]; n = 0}' | \
+	while read -r package name; do \
+		echo "$$package $$name"; \
+		go test "$$package" -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZ) || exit 1; \
+	done
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

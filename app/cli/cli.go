@@ -1,0 +1,163 @@
+// Package cli is the command line: one file per noun, each command a thin
+// layer over the appliance or over the client of its admin API.
+//
+// What a command was asked for goes to standard output, everything else to
+// standard error. The exit status is 0 when it is done, 1 when the work
+// failed, and 2 when the usage or the configuration is wrong. An error says
+// what is wrong and, where one is known, the next step as a hint.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"charm.land/fang/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/pintle/pintle/app/config"
+)
+
+// Build is what only the main package knows.
+type Build struct {
+	// Version is the release, or "dev".
+	Version string
+	// Schema is schema.sql, the newest schema of the database.
+	Schema string
+	// ExampleConfig is config.example.toml.
+	ExampleConfig string
+}
+
+// The exit statuses.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// Main runs the command line and returns the exit status.
+func Main(build Build, args []string) int {
+	root := newRoot(build)
+	root.SetArgs(args)
+	err := fang.Execute(context.Background(), root,
+		fang.WithVersion(build.Version),
+		fang.WithErrorHandler(printError))
+	var failed *failure
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &failed):
+		return exitFailed
+	}
+	return exitUsage
+}
+
+// globals are the flags that every command has.
+type globals struct {
+	build  Build
+	config string
+	db     string
+	output string
+	server string
+	token  string
+	set    []string
+	quiet  bool
+	yes    bool
+}
+
+func newRoot(build Build) *cobra.Command {
+	g := &globals{build: build}
+	root := &cobra.Command{
+		Use:   "pintle",
+		Short: "Receive webhooks, store them durably, fan them out, and see why",
+		Long: "Pintle is a webhook appliance: one static binary, one SQLite file. It receives\n" +
+			"webhooks, stores them durably, fans them out to subscribers with signed\n" +
+			"requests, retries, and keeps the whole history.",
+		Example: "pintle demo\npintle serve",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if g.output != "table" && g.output != "json" {
+				return fmt.Errorf("--output is table or json, not %q", g.output)
+			}
+			return nil
+		},
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&g.config, "config", "", "configuration file (default: $PINTLE_CONFIG, ./config.toml, /etc/pintle/config.toml)")
+	flags.StringVar(&g.db, "db", "", "database file; the same as --set storage.path=FILE")
+	flags.StringVarP(&g.output, "output", "o", "table", "table for people or json for programs")
+	flags.StringVar(&g.server, "server", "", "URL of the admin API (default: $PINTLE_SERVER, or the socket beside the database)")
+	flags.StringVar(&g.token, "token", "", "token for --server (default: $PINTLE_TOKEN)")
+	flags.StringArrayVar(&g.set, "set", nil, "override a key of the configuration: --set outbound.timeout=10s")
+	flags.BoolVarP(&g.quiet, "quiet", "q", false, "print the result only")
+	flags.BoolVarP(&g.yes, "yes", "y", false, "ask nothing")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return err })
+	root.AddCommand(
+		newServe(g), newDemo(g), newListen(g), newSend(g), newPublish(g),
+		newSubscribers(g), newEvents(g), newDeliveries(g), newDead(g),
+		newConfig(g), newVersion(g),
+	)
+	return root
+}
+
+// noun returns a command that only groups others.
+func noun(use, short, example string, commands ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: short, Example: example, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return hint(fmt.Errorf("say what to do with %s", use), "see pintle %s --help", use)
+		},
+	}
+	c.AddCommand(commands...)
+	return c
+}
+
+// load reads the configuration in force: defaults, file, environment, flags.
+func (g *globals) load() (*config.Config, error) {
+	set := g.set
+	if g.db != "" {
+		set = append(set[:len(set):len(set)], "storage.path="+g.db)
+	}
+	return config.Load(config.Options{File: g.config, Environ: os.Environ(), Set: set})
+}
+
+// A failure is an error of the work itself: the usage was right. Its exit
+// status is 1; that of any other error is 2.
+type failure struct{ err error }
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// failed marks an error, if it is one, as a failure of the work.
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &failure{err}
+}
+
+// hinted is an error whose next step is known.
+type hinted struct {
+	err  error
+	hint string
+}
+
+func (h *hinted) Error() string { return h.err.Error() }
+func (h *hinted) Unwrap() error { return h.err }
+
+// hint gives an error its next step.
+func hint(err error, format string, args ...any) error {
+	return &hinted{err, fmt.Sprintf(format, args...)}
+}
+
+func printError(w io.Writer, _ fang.Styles, err error) {
+	fmt.Fprintf(w, "pintle: error: %s\n", strings.TrimSpace(err.Error()))
+	var h *hinted
+	if errors.As(err, &h) {
+		fmt.Fprintf(w, "pintle: hint: %s\n", h.hint)
+	}
+}

@@ -1,0 +1,267 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pintle/pintle/app/sandbox"
+	"github.com/pintle/pintle/app/webhook"
+)
+
+const (
+	// sendTimeout bounds one request.
+	sendTimeout = 30 * time.Second
+	// shownMessage is how many characters of an answer stand in an error.
+	shownMessage = 300
+)
+
+func newSend(g *globals) *cobra.Command {
+	s := &sender{g: g}
+	c := &cobra.Command{
+		Use:   "send TYPE [JSON|@FILE|-]",
+		Short: "Post a signed event to an inbound endpoint, as an external system would",
+		Long: "send makes an event of the type with the data given, signs it and posts it to\n" +
+			"the inbound endpoint. The data is JSON on the command line, @FILE, or - for\n" +
+			"standard input; without it, {}.\n\n" +
+			"The endpoint and its secret are those of the configuration in force; a secret\n" +
+			"that the appliance made itself is asked for over its admin API. Two events that\n" +
+			"are the same in every byte are one event to the endpoint, so each of several\n" +
+			"(--count) gets an Idempotency-Key of its own, unless --id or --idempotency-key\n" +
+			"is given.",
+		Example: "pintle send order.created '{\"order_id\":\"A12345\"}'\n" +
+			"pintle send invoice.paid @invoice.json --id inv-17\n" +
+			"pintle send user.created --skew=-10m\n" +
+			"pintle send order.paid --signature wrong\n" +
+			"pintle send order.created --count 100 --rate 20",
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd, args) },
+	}
+	flags := c.Flags()
+	flags.StringVar(&s.url, "url", "", "inbound endpoint (default: that of the configuration)")
+	flags.StringVar(&s.secret, "secret", "", "secret to sign with (default: inbound.secret, else the one that the running appliance made)")
+	flags.StringVar(&s.id, "id", "", "the sender's own id of the event")
+	flags.StringVar(&s.idempotencyKey, "idempotency-key", "", "the header Idempotency-Key")
+	flags.Int64Var(&s.timestamp, "timestamp", 0, "time of the event in Unix seconds (default: now)")
+	flags.DurationVar(&s.skew, "skew", 0, "shift the timestamp, as a wrong clock would: 10m, -10m")
+	flags.StringVar(&s.signing, "signature", string(sandbox.SignHeader), "where the signature stands: header, body, none or wrong")
+	flags.IntVar(&s.count, "count", 1, "send N events")
+	flags.Float64Var(&s.rate, "rate", 0, "with --count, so many events in a second (default: as fast as they are answered)")
+	return c
+}
+
+// sender is one run of the command send.
+type sender struct {
+	g              *globals
+	url            string
+	secret         string
+	id             string
+	idempotencyKey string
+	timestamp      int64
+	skew           time.Duration
+	signing        string
+	count          int
+	rate           float64
+}
+
+func (s *sender) run(cmd *cobra.Command, args []string) error {
+	if !slices.Contains(sandbox.Signings(), sandbox.Signing(s.signing)) {
+		return fmt.Errorf("--signature is header, body, none or wrong, not %q", s.signing)
+	}
+	switch {
+	case s.count < 1:
+		return fmt.Errorf("--count %d: send at least one", s.count)
+	case s.rate < 0:
+		return fmt.Errorf("--rate %v is negative", s.rate)
+	case s.rate > 0 && s.count == 1:
+		return errors.New("--rate goes with --count")
+	}
+	event := sandbox.Event{Type: args[0], ID: s.id, Timestamp: s.timestamp}
+	if len(args) == 2 {
+		var err error
+		if event.Data, err = eventData(cmd.InOrStdin(), args[1]); err != nil {
+			return err
+		}
+	}
+	endpoint, secret, err := s.endpoint(cmd)
+	if err != nil {
+		return err
+	}
+
+	// A redirect would carry the signed event to another server.
+	client := &http.Client{
+		Timeout:       sendTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	var tick <-chan time.Time
+	if s.rate > 0 {
+		ticker := time.NewTicker(max(time.Duration(float64(time.Second)/s.rate), 1))
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	for i := range s.count {
+		if i > 0 && tick != nil {
+			select {
+			case <-tick:
+			case <-cmd.Context().Done():
+				return failed(cmd.Context().Err())
+			}
+		}
+		options := []sandbox.Option{
+			sandbox.Signed(sandbox.Signing(s.signing)), sandbox.Skewed(s.skew), sandbox.WithIdempotencyKey(s.idempotencyKey),
+		}
+		if s.count > 1 && s.id == "" && s.idempotencyKey == "" {
+			options = append(options, sandbox.WithIdempotencyKey(rand.Text()))
+		}
+		answer, err := sandbox.Send(cmd.Context(), client, endpoint, secret, event, options...)
+		if err != nil {
+			return failed(hint(fmt.Errorf("send %s: %w", clean(event.Type), err), "is the appliance running? start it with pintle serve, or name it with --url"))
+		}
+		if err := s.print(cmd.OutOrStdout(), answer); err != nil {
+			return failed(err)
+		}
+		if !answer.Accepted() {
+			return failed(refusal(answer))
+		}
+	}
+	return nil
+}
+
+// endpoint returns where to send to and what to sign with. It reads the
+// configuration, and asks the running appliance, only for what the flags leave
+// open.
+func (s *sender) endpoint(cmd *cobra.Command) (string, webhook.Secret, error) {
+	endpoint, secret := s.url, webhook.Secret(s.secret)
+	if s.url != "" {
+		u, err := url.Parse(s.url)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return "", "", fmt.Errorf("--url %s is not an http or https URL", clean(s.url))
+		}
+	}
+	needed := secret == "" && sandbox.Signing(s.signing) != sandbox.SignNone
+	if endpoint != "" && !needed {
+		return endpoint, secret, nil
+	}
+	cfg, err := s.g.load()
+	if err != nil {
+		return "", "", err
+	}
+	if endpoint == "" {
+		endpoint = "http://" + reachable(cfg.Inbound.Listen) + cfg.Inbound.Path
+	}
+	if !needed {
+		return endpoint, secret, nil
+	}
+	if cfg.Inbound.Secret != "" {
+		return endpoint, cfg.Inbound.Secret, nil
+	}
+	admin, err := s.g.client()
+	if err != nil {
+		return "", "", err
+	}
+	secret, err = admin.InboundSecret(cmd.Context())
+	if err != nil {
+		return "", "", failed(hint(fmt.Errorf("ask the appliance for its inbound secret: %w", err),
+			"start it with pintle serve, or give the secret with --secret"))
+	}
+	return endpoint, secret, nil
+}
+
+// print prints an answer; of a refusal only for programs, as people get it as
+// an error.
+func (s *sender) print(w io.Writer, a sandbox.Answer) error {
+	var line []byte
+	switch {
+	case s.g.output == "json":
+		line = answerJSON(a)
+	case !a.Accepted():
+		return nil
+	case a.Status == "":
+		// Not an appliance, but it took the event.
+		line = fmt.Appendf(nil, "%d %s", a.StatusCode, http.StatusText(a.StatusCode))
+	default:
+		line = fmt.Appendf(nil, "%s %s %s", shorten(a.Status, shownType), shorten(string(a.ID), shownID), shorten(a.Event, shownType))
+	}
+	_, err := w.Write(append(bytes.TrimSpace(line), '\n'))
+	return err
+}
+
+// answerJSON is the answer's own JSON on one line, or, where it is none, what
+// it is wrapped in JSON.
+func answerJSON(a sandbox.Answer) []byte {
+	var b bytes.Buffer
+	if utf8.Valid(a.Body) && json.Compact(&b, a.Body) == nil {
+		return cleanJSON(b.Bytes())
+	}
+	wrapped, err := json.Marshal(struct {
+		Code int    `json:"code"`
+		Body string `json:"body"`
+	}{a.StatusCode, string(a.Body)})
+	if err != nil {
+		panic(err) // a number and a string always have a JSON form
+	}
+	return cleanJSON(wrapped)
+}
+
+// refusal is the error that an answer other than 2xx stands for.
+func refusal(a sandbox.Answer) error {
+	message := cmp.Or(a.Message, strings.TrimSpace(string(a.Body)), http.StatusText(a.StatusCode))
+	text := fmt.Sprintf("refused with %d", a.StatusCode)
+	if a.Error != "" {
+		text += " " + shorten(a.Error, shownType)
+	}
+	if message != "" {
+		text += ": " + shorten(message, shownMessage)
+	}
+	if a.RequestID != "" {
+		text += " (request " + shorten(string(a.RequestID), shownID) + ")"
+	}
+	return errors.New(text)
+}
+
+// eventData reads the data of an event as the command line names it: JSON,
+// @FILE, or - for standard input.
+func eventData(stdin io.Reader, arg string) ([]byte, error) {
+	var data []byte
+	var err error
+	from := "the data"
+	switch file, isFile := strings.CutPrefix(arg, "@"); {
+	case isFile:
+		from = clean(file)
+		data, err = os.ReadFile(file)
+	case arg == "-":
+		from = "standard input"
+		data, err = io.ReadAll(stdin)
+	default:
+		data = []byte(arg)
+	}
+	if err != nil {
+		return nil, err
+	}
+	data = bytes.TrimSpace(data)
+	if !utf8.Valid(data) {
+		return nil, fmt.Errorf("%s is not UTF-8", from)
+	}
+	var value json.RawMessage
+	if err := json.Unmarshal(data, &value); err != nil {
+		err = fmt.Errorf("%s is not JSON: %s", from, clean(err.Error()))
+		if from == "the data" {
+			return nil, hint(err, `quote it for the shell, as in '{"order_id":"A12345"}'; @FILE reads a file, - standard input`)
+		}
+		return nil, err
+	}
+	return data, nil
+}

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pintle/pintle/app"
+	"github.com/pintle/pintle/app/config"
+	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage"
+)
+
+func newServe(g *globals) *cobra.Command {
+	var dev bool
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the appliance",
+		Long: "Run the appliance: receive, store and deliver events, until SIGINT or SIGTERM.\n" +
+			"It then takes nothing more in, finishes the deliveries in flight and keeps the\n" +
+			"rest for the next start. A second signal cuts that short.\n\n" +
+			"Without any configuration it makes pintle.db and an inbound secret, which is\n" +
+			"shown once, and listens on 127.0.0.1:8080.",
+		Example: "pintle serve\npintle serve --dev\npintle serve --config /etc/pintle/config.toml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := g.load()
+			if err != nil {
+				return err
+			}
+			format := c.Log.Format
+			if dev {
+				format = "text"
+			}
+			logger := newLogger(cmd.ErrOrStderr(), c.Log.Level, format)
+			return failed(g.serve(cmd, c, logger, dev))
+		},
+	}
+	c.Flags().BoolVar(&dev, "dev", false, "for a developer's machine: deliveries to loopback are allowed, logs are readable")
+	return c
+}
+
+func (g *globals) serve(cmd *cobra.Command, c *config.Config, logger *slog.Logger, dev bool) error {
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a, err := g.start(ctx, c, logger, dev)
+	if err != nil {
+		return err
+	}
+	if secret, fresh := a.Secret(); fresh {
+		fmt.Fprintf(cmd.OutOrStdout(), "The inbound secret, shown only now: %s\n", secret.Reveal())
+	}
+	return wait(ctx, stop, a, logger)
+}
+
+// start starts an appliance on the configured store.
+func (g *globals) start(ctx context.Context, c *config.Config, logger *slog.Logger, dev bool) (*app.App, error) {
+	a, err := app.Start(ctx, app.Options{
+		Config: c, Version: g.build.Version, Logger: logger, Dev: dev,
+		Open: func(ctx context.Context) (webhook.Store, error) {
+			return storage.Open(ctx, storage.Options{Path: c.Storage.Path, Schema: g.build.Schema, Synchronous: c.Storage.Synchronous})
+		},
+	})
+	if errors.Is(err, storage.ErrInUse) {
+		return nil, hint(err, "stop the other one, or name another file with --db")
+	}
+	return a, err
+}
+
+// wait runs the appliance until the first signal or fault, and then stops it;
+// release lets the second signal through, which cuts the stop short.
+func wait(ctx context.Context, release func(), a *app.App, logger *slog.Logger) error {
+	var fault error
+	select {
+	case <-ctx.Done():
+		logger.Info("stopping; a second signal cuts it short")
+	case fault = <-a.Failed():
+		logger.Error("stopping", "error", fault)
+	}
+	hurry, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	release()
+	err := errors.Join(fault, a.Stop(hurry))
+	logger.Info("stopped")
+	return err
+}
+
+func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+func newVersion(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Example: "pintle version", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if g.output == "json" {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "{\"version\":%q}\n", g.build.Version)
+				return failed(err)
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "pintle %s\n", g.build.Version)
+			return failed(err)
+		},
+	}
+}

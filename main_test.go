@@ -1,0 +1,302 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"go/ast"
+	"go/doc"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// patience is how long a test waits for what another process does.
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"pintle": main})
+}
+
+// TestCommands types the commands as a user does. Each script has a folder, a
+// free address for each of $INBOUND and $RECEIVER, and the commands beside
+// those of testscript:
+//
+//	ready              waits until the appliance at $INBOUND is ready
+//	until PATTERN CMD… repeats the command until its output has the pattern
+func TestCommands(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "app/cli/testdata",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("INBOUND", freeAddress(t))
+			env.Setenv("RECEIVER", freeAddress(t))
+			env.Setenv("PINTLE_INBOUND_LISTEN", env.Getenv("INBOUND"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"ready": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ts.Check(poll(func() bool {
+					response, err := http.Get("http://" + ts.Getenv("INBOUND") + "/readyz")
+					if err != nil {
+						return false
+					}
+					response.Body.Close()
+					return response.StatusCode == http.StatusOK
+				}))
+			},
+			"until": func(ts *testscript.TestScript, _ bool, args []string) {
+				pattern := regexp.MustCompile(args[0])
+				if err := poll(func() bool { return ts.Exec(args[1], args[2:]...) == nil && pattern.MatchString(ts.ReadFile("stdout")) }); err != nil {
+					ts.Fatalf("%q has not come: %v", args[0], err)
+				}
+			},
+		},
+	})
+}
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// poll asks again and again, for what another process does cannot be waited on.
+func poll(done func() bool) error {
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(patience)
+	for !done() {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			return fmt.Errorf("gave up after %s", patience)
+		}
+	}
+	return nil
+}
+
+// TestReadmeCommandsWork runs the commands of the README in a copy of the tree,
+// in their order and in one shell, as a newcomer would. Only what must be is
+// changed: the ports, so that the test can run beside anything; the length of
+// the demo; and `make test`, which runs this test, is only looked up.
+func TestReadmeCommandsWork(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var script strings.Builder
+	inBlock, blocks := false, 0
+	for scanner := bufio.NewScanner(strings.NewReader(string(readme))); scanner.Scan(); {
+		switch line := scanner.Text(); {
+		case line == "```sh":
+			inBlock = true
+			blocks++
+		case line == "```":
+			inBlock = false
+		case inBlock:
+			script.WriteString(line + "\n")
+		}
+	}
+	if blocks < 5 {
+		t.Fatalf("the README has %d blocks of commands", blocks)
+	}
+	inbound, receiver := freeAddress(t), freeAddress(t)
+	commands := strings.NewReplacer(
+		"make demo ", `make demo DEMO="--for 2s" `,
+		"make test ", "make -n test ",
+		"127.0.0.1:8080", inbound,
+		"127.0.0.1:9000", receiver,
+		"pintle listen ", "pintle listen --addr "+receiver+" ",
+	).Replace(script.String())
+	for _, must := range []string{"make demo DEMO", "make -n test", inbound, receiver, "pintle listen --addr"} {
+		if !strings.Contains(commands, must) {
+			t.Fatalf("the README has changed: this test does not find where to put %q", must)
+		}
+	}
+
+	dir := t.TempDir()
+	for _, name := range []string{"main.go", "go.mod", "go.sum", "schema.sql", "config.example.toml", "Makefile", "app", "storage"} {
+		copyTree(t, name, filepath.Join(dir, name))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
+	defer cancel()
+	shell := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", commands)
+	shell.Dir = dir
+	shell.Env = append(os.Environ(), "PINTLE_INBOUND_LISTEN="+inbound)
+	// A group of its own, so that nothing of it outlives the test.
+	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
+	shell.WaitDelay = patience
+	output, err := shell.CombinedOutput()
+	syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) // what a failure left running
+	if err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	for _, want := range []string{"deliveries are dead letters", `"status":"received"`, "verified", "delivered", "connection refused"} {
+		if !strings.Contains(string(output), want) {
+			t.Errorf("the output lacks %q:\n%s", want, output)
+		}
+	}
+}
+
+func copyTree(t *testing.T, from, to string) {
+	t.Helper()
+	info, err := os.Stat(from)
+	if err == nil && info.IsDir() {
+		err = os.CopyFS(to, os.DirFS(from))
+	} else if err == nil {
+		var text []byte
+		if text, err = os.ReadFile(from); err == nil {
+			err = os.WriteFile(to, text, 0o644)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+const module = "github.com/pintle/pintle"
+
+// mayImport is the import law: which packages of this module a package may
+// import. Imports go one way, from the outside to the domain. "…" at the end
+// stands for everything below.
+var mayImport = map[string][]string{
+	".":                   {"app/cli"},
+	"app":                 {"app/…"},
+	"app/webhook":         {},
+	"app/config":          {"app/webhook"},
+	"app/signature":       {"app/webhook"},
+	"app/security":        {"app/webhook"},
+	"app/gateway":         {"app/webhook", "app/signature", "app/security"},
+	"app/dispatch":        {"app/webhook", "app/signature", "app/security"},
+	"app/admin/api":       {"app/webhook"},
+	"app/admin":           {"app/webhook", "app/admin/api"},
+	"app/admin/client":    {"app/webhook", "app/admin/api"},
+	"app/sandbox":         {"app/webhook", "app/signature"},
+	"app/cli":             {"app/…", "app", "storage"},
+	"app/bench":           {"app/webhook", "app/signature"}, // a program of its own
+	"app/crash":           {},
+	"storage":             {"app/webhook", "storage/sqlite"},
+	"storage/sqlite":      {"app/webhook"},
+	"storage/storagetest": {"app/webhook"},
+}
+
+// TestImportsGoOneWay reads the tree itself, since what `go list` says may come
+// from the test cache.
+func TestImportsGoOneWay(t *testing.T) {
+	for dir, files := range goFiles(t, func(name string) bool { return !strings.HasSuffix(name, "_test.go") }) {
+		allowed, known := mayImport[dir]
+		if !known {
+			t.Errorf("%s is not in the import law", dir)
+			continue
+		}
+		for _, file := range files {
+			for _, spec := range file.Imports {
+				imported, ours := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), module+"/")
+				if !ours {
+					standard := !strings.Contains(strings.Split(strings.Trim(spec.Path.Value, `"`), "/")[0], ".")
+					if dir == "app/webhook" && !standard {
+						t.Errorf("%s imports %s; the domain imports the standard library only", dir, spec.Path.Value)
+					}
+					continue
+				}
+				if !slices.ContainsFunc(allowed, func(a string) bool {
+					below, all := strings.CutSuffix(a, "…")
+					return imported == a || all && strings.HasPrefix(imported, below) && imported != "app/cli"
+				}) {
+					t.Errorf("%s imports %s", dir, imported)
+				}
+			}
+		}
+	}
+}
+
+// TestEveryPackageSaysWhatItIsFor keeps a doc comment on every package.
+func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
+	for dir, files := range goFiles(t, func(string) bool { return true }) {
+		documented := false
+		for _, file := range files {
+			documented = documented || file.Doc != nil && doc.Synopsis(file.Doc.Text()) != ""
+		}
+		if !documented {
+			t.Errorf("%s has no package comment", dir)
+		}
+	}
+}
+
+// TestNoInitFunctions: what a program does begins in main.
+func TestNoInitFunctions(t *testing.T) {
+	for dir, files := range goFiles(t, func(string) bool { return true }) {
+		for _, file := range files {
+			for _, d := range file.Decls {
+				if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
+					t.Errorf("%s has an init function", dir)
+				}
+			}
+		}
+	}
+}
+
+// TestTopLevelHoldsWhatItShould keeps the root as small as the owner wants it.
+func TestTopLevelHoldsWhatItShould(t *testing.T) {
+	allowed := []string{"main.go", "main_test.go", "app", "storage", "tui", "schema.sql", "config.example.toml",
+		"Makefile", "go.mod", "go.sum", "README.md", "LICENSE", "docs", "packaging", "testdata"}
+	// What a build or a trial leaves behind, and git does not track.
+	ignored := []string{"bin", "tmp", "pintle", "config.toml"}
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "pintle.db") || slices.Contains(allowed, name) || slices.Contains(ignored, name) {
+			continue
+		}
+		t.Errorf("%s does not belong at the top level", name)
+	}
+}
+
+// goFiles parses the Go files of the tree, by folder.
+func goFiles(t *testing.T, keep func(name string) bool) map[string][]*ast.File {
+	t.Helper()
+	packages := map[string][]*ast.File{}
+	err := filepath.WalkDir(".", func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && (name != "." && strings.HasPrefix(e.Name(), ".") || e.Name() == "testdata"):
+			return fs.SkipDir
+		case e.IsDir() || !strings.HasSuffix(name, ".go") || !keep(name):
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		dir := path.Dir(filepath.ToSlash(name))
+		packages[dir] = append(packages[dir], file)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packages
+}
