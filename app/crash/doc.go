@@ -1,0 +1,16 @@
+// Package crash holds no code, only the proof of the promise that matters most:
+// what was acknowledged arrives, whenever the appliance is killed.
+//
+//	go test ./app/crash                                                       20 kills
+//	go test ./app/crash -run TestNothingAcknowledgedIsLost -rounds 200 -v     200 kills
+//	go test ./app/crash -run TestNothingAcknowledgedIsLost -seed 17 -v        the same moments again
+//
+// The tests run the built binary as a process of its own; PINTLE_BIN names one
+// that is built already. The senders are a process of their own too, and the
+// receivers live in the test, so both outlive every appliance.
+//
+// A kill by SIGKILL shows that nothing depends on an orderly end: no promise is
+// made before its commit, and no commit is half done. It does not show what a
+// power cut does, since the kernel keeps what was written and not yet synced;
+// that is left to storage.synchronous and to SQLite's own tests.
+package crash
