@@ -1,0 +1,127 @@
+// Command bench measures the built appliance from outside, against a relay
+// that does the same work and stores nothing.
+//
+//	go run ./app/bench             all of it, in under three minutes
+//	go run ./app/bench -quick      a look, in under forty seconds
+//	go run ./app/bench -benchfmt new.txt && go tool benchstat old.txt new.txt
+//
+// Load generator, receivers, relay and appliance are separate processes on
+// loopback; all but the appliance are this program, started again in a role.
+// Absolute figures belong to the machine and the hour, so the appliance and the
+// relay take turns in every round, and the figure to keep is their ratio.
+//
+// # The relay
+//
+// The relay is the floor: what any webhook server in Go has to pay before it
+// keeps anything. It checks the signature, decodes the envelope, signs each
+// request with both outbound schemes and posts it through the same kind of
+// transport, with as many requests in flight as the appliance allows itself. It
+// answers 200 once the event is in a bounded queue in memory for each
+// subscriber: as the appliance, it makes no sender wait for a receiver, unless
+// the queue is full.
+//
+// # The figures
+//
+// Acknowledged events count from the first POST to the last answer 200;
+// deliveries from the first POST to the last arrival. CPU time, memory and bytes
+// are those of the appliance's process alone. CPU time runs until the process
+// has come to rest after the last arrival, so what it writes down afterwards is
+// counted too. Latencies are from just before a POST is made to its arrival at
+// the receiver, at a fixed rate that waits for no answer.
+//
+// The exit status is 1 when an event did not arrive, arrived twice or arrived
+// with a wrong signature, whatever the figures are. A missed target is shown and
+// changes nothing: figures of one machine at one moment are no law.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+func main() {
+	// Linux ends a child with the thread that started it, and this thread lives
+	// as long as the program does.
+	runtime.LockOSThread()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+	case errors.As(err, new(usageError)):
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(2)
+	default:
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// A usageError says that the command line is wrong.
+type usageError struct{ error }
+
+// options are the flags.
+type options struct {
+	role        string
+	pintle      string
+	dir         string
+	only        string
+	quick       bool
+	rounds      int
+	events      int
+	connections int
+	concurrency int
+	timeout     time.Duration
+	json        string
+	benchfmt    string
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.role, "role", "", "be one of the helping processes: load, sink or relay (used by bench itself)")
+	flags.StringVar(&o.pintle, "pintle", "", "the binary to measure (default: build it from this module)")
+	flags.StringVar(&o.dir, "dir", "", "directory for the databases, on the kind of disk that is meant (default: the temporary directory)")
+	flags.StringVar(&o.only, "only", "", "measure only one of pintle and relay")
+	flags.BoolVar(&o.quick, "quick", false, "one short round")
+	flags.IntVar(&o.rounds, "rounds", 0, "rounds, whose medians are shown (default 3, quick 1)")
+	flags.IntVar(&o.events, "events", 0, "events for one subscriber; ten get a fifth of them (default 30000, quick 5000)")
+	flags.IntVar(&o.connections, "connections", 64, "connections of the load generator")
+	flags.IntVar(&o.concurrency, "concurrency", 10, "requests in flight to one subscriber, as outbound.concurrency")
+	flags.DurationVar(&o.timeout, "timeout", 3*time.Minute, "give up after this time")
+	flags.StringVar(&o.json, "json", "", "write all figures to this file as JSON; - is standard output")
+	flags.StringVar(&o.benchfmt, "benchfmt", "", "write all figures to this file for benchstat; - is standard output")
+	if err := flags.Parse(args); err != nil {
+		return usageError{err}
+	}
+	switch {
+	case flags.NArg() > 0:
+		return usageError{fmt.Errorf("unexpected argument %q", flags.Arg(0))}
+	case o.only != "" && o.only != pintleName && o.only != relayName:
+		return usageError{fmt.Errorf("-only is %s or %s, not %q", pintleName, relayName, o.only)}
+	case o.rounds < 0 || o.events < 0 || o.connections < 1 || o.concurrency < 1:
+		return usageError{errors.New("-rounds, -events, -connections and -concurrency are positive numbers")}
+	}
+	switch o.role {
+	case "":
+		ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("not done after %s (-timeout)", o.timeout))
+		defer cancel()
+		return measure(ctx, newPlan(o), o, stdout, stderr)
+	case "load":
+		return play(ctx, stdin, stdout, playLoad)
+	case "sink":
+		return play(ctx, stdin, stdout, playSink)
+	case "relay":
+		return play(ctx, stdin, stdout, playRelay)
+	}
+	return usageError{fmt.Errorf("there is no role %q", o.role)}
+}
