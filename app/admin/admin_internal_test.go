@@ -230,7 +230,7 @@ func TestPublishesAreRepeatsOnlyUnderOneID(t *testing.T) {
 		}
 		return key
 	}
-	if key(`{"event":"a","data":1}`) == key(`{"event":"a","data":1}`) {
+	if first, second := key(`{"event":"a","data":1}`), key(`{"event":"a","data":1}`); first == second {
 		t.Error("two publishes without an id have one key")
 	}
 	if key(`{"event":"a","data":1,"id":"x"}`) != key(`{"event":"b","data":2,"id":"x"}`) {

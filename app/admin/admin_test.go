@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,6 +38,9 @@ type appliance struct {
 	// with the status that its path names.
 	sent  chan string
 	ready error
+	// stop stops the dispatcher, once; when it returns, all results of what was
+	// tried are recorded.
+	stop func()
 }
 
 func start(t *testing.T) *appliance {
@@ -59,6 +63,7 @@ func start(t *testing.T) *appliance {
 	if err := a.dispatcher.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	a.stop = sync.OnceFunc(func() { a.dispatcher.Stop(context.Background()) })
 	listener, err := net.Listen("unix", a.socket)
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +88,7 @@ func start(t *testing.T) *appliance {
 		a.Close()
 		server.Close()
 		<-served
-		a.dispatcher.Stop(context.Background())
+		a.stop()
 		if err := a.store.Close(); err != nil {
 			t.Error(err)
 		}
@@ -204,7 +209,7 @@ func TestPublishedEventIsDeliveredAndSaysSo(t *testing.T) {
 			t.Errorf("delivered %s, want %s", got, want)
 		}
 	}
-	a.dispatcher.Stop(t.Context()) // once it has ended, the results are recorded
+	a.stop()
 
 	e, err := a.Event(t.Context(), published.ID)
 	if err != nil {
@@ -251,7 +256,7 @@ func TestRepeatedIDIsADuplicateOfTheFirst(t *testing.T) {
 	if diff := cmp.Diff(want, again); diff != "" {
 		t.Error(diff)
 	}
-	if a.publish(t, "a.b").ID == a.publish(t, "a.b").ID {
+	if first, second := a.publish(t, "a.b"), a.publish(t, "a.b"); first.ID == second.ID {
 		t.Error("two publishes without an id are one event")
 	}
 }

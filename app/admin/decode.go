@@ -3,23 +3,17 @@ package admin
 import (
 	"bytes"
 	stdjson "encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/pintle/pintle/app/admin/api"
+	"github.com/pintle/pintle/app/strictjson"
 	"github.com/pintle/pintle/app/webhook"
 )
-
-// maxDepth bounds how deep a member's value is nested, as at the inbound
-// endpoints.
-const maxDepth = 64
 
 // decode reads a JSON object into the struct that target points to. It returns
 // the faults of its members by name: a wrong type, or a name that the struct
@@ -105,80 +99,18 @@ func expected(t reflect.Type) string {
 	return "a string"
 }
 
-// parseMembers reads one JSON object. Inside the values everything that JSON
-// allows is left alone, duplicate names and unpaired surrogates included: what
-// they mean is for whoever reads the value. The values point into the body.
+// parseMembers reads one JSON object in which no name stands twice.
 func parseMembers(body []byte) (map[string]jsontext.Value, error) {
-	if bytes.HasPrefix(body, []byte("\ufeff")) {
-		return nil, errors.New("it begins with a byte order mark")
-	}
-	if !utf8.Valid(body) {
-		return nil, errors.New("it is not UTF-8")
-	}
-	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	begin, err := d.ReadToken()
+	list, err := strictjson.Object(body)
 	if err != nil {
-		return nil, describe(err)
+		return nil, err
 	}
-	if begin.Kind() != '{' {
-		return nil, errors.New("it is not an object")
-	}
-	members := map[string]jsontext.Value{}
-	for d.PeekKind() != '}' {
-		token, err := d.ReadToken()
-		if err != nil {
-			return nil, describe(err)
+	members := make(map[string]jsontext.Value, len(list))
+	for _, m := range list {
+		if _, twice := members[m.Name]; twice {
+			return nil, fmt.Errorf("%q stands twice", m.Name)
 		}
-		name := token.String()
-		value, err := d.ReadValue()
-		if err != nil {
-			return nil, describe(err)
-		}
-		if tooDeep(value) {
-			return nil, fmt.Errorf("a value is nested deeper than %d", maxDepth)
-		}
-		if _, twice := members[name]; twice {
-			return nil, fmt.Errorf("%q stands twice", name)
-		}
-		end := d.InputOffset()
-		members[name] = body[end-int64(len(value)) : end : end]
-	}
-	if _, err := d.ReadToken(); err != nil {
-		return nil, describe(err)
-	}
-	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the object")
+		members[m.Name] = m.Value
 	}
 	return members, nil
-}
-
-// describe shortens what the decoder says to the place.
-func describe(err error) error {
-	var syntactic *jsontext.SyntacticError
-	if errors.As(err, &syntactic) {
-		return fmt.Errorf("there is a syntax error at byte %d", syntactic.ByteOffset)
-	}
-	return errors.New("it ends too early")
-}
-
-// tooDeep reports whether a valid JSON value is nested deeper than maxDepth.
-func tooDeep(value jsontext.Value) bool {
-	depth := 0
-	for i := 0; i < len(value); i++ {
-		switch value[i] {
-		case '"':
-			for i++; value[i] != '"'; i++ {
-				if value[i] == '\\' {
-					i++
-				}
-			}
-		case '[', '{':
-			if depth++; depth > maxDepth {
-				return true
-			}
-		case ']', '}':
-			depth--
-		}
-	}
-	return false
 }

@@ -75,17 +75,21 @@ func (g *globals) confirm(cmd *cobra.Command, what string) error {
 type length struct {
 	limit int
 	all   bool
+	// given tells whether a flag was given.
+	given func(flag string) bool
 }
 
 func (l *length) flags(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&l.limit, "limit", api.DefaultLimit, "show at most so many")
 	cmd.Flags().BoolVar(&l.all, "all", false, "show all, however many there are")
-	cmd.MarkFlagsMutuallyExclusive("limit", "all")
+	l.given = cmd.Flags().Changed
 }
 
 // max returns how many items are wanted; zero: all.
 func (l *length) max() (int, error) {
 	switch {
+	case l.all && l.given("limit"):
+		return 0, errors.New("--limit and --all contradict each other; give one of them")
 	case l.all:
 		return 0, nil
 	case l.limit < 1:

@@ -1,0 +1,288 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pintle/pintle/app/admin"
+	"github.com/pintle/pintle/app/admin/api"
+	"github.com/pintle/pintle/app/dispatch"
+	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite"
+)
+
+// A remote is an admin API on the socket beside a database, and the commands
+// that find it there. Nothing is delivered: its subscribers are paused.
+type remote struct {
+	db    string
+	store *sqlite.Store
+}
+
+func startRemote(t *testing.T) *remote {
+	t.Helper()
+	schema, err := os.ReadFile("../../schema.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &remote{db: filepath.Join(t.TempDir(), "p.db")}
+	r.store, err = sqlite.Open(t.Context(), sqlite.Options{Path: r.db, Schema: string(schema), Synchronous: "normal"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dispatcher := dispatch.New(dispatch.Options{
+		Store: r.store, Logger: slog.New(slog.DiscardHandler), Transport: http.DefaultTransport,
+		Policy:  webhook.RetryPolicy{Schedule: webhook.DefaultSchedule()},
+		Timeout: time.Second, Concurrency: 1, MaxInFlight: 1,
+	})
+	if err := dispatcher.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("unix", r.db+".sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: admin.New(admin.Options{
+		Store: r.store, Dispatcher: dispatcher, Logger: slog.New(slog.DiscardHandler), Version: "test",
+	})}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		server.Close()
+		<-served
+		dispatcher.Stop(context.Background())
+		if err := r.store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// run runs a command and returns both its outputs.
+func (r *remote) run(t *testing.T, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	var out, notes bytes.Buffer
+	root := newRoot(Build{})
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetArgs(append([]string{"--db", r.db, "--server", ""}, args...))
+	root.SetIn(strings.NewReader("yes\n")) // no terminal, so nobody may take it for an answer
+	root.SetOut(&out)
+	root.SetErr(&notes)
+	err = root.ExecuteContext(t.Context())
+	return out.String(), notes.String(), err
+}
+
+// must runs a command that is to succeed and returns its standard output.
+func (r *remote) must(t *testing.T, args ...string) string {
+	t.Helper()
+	out, _, err := r.run(t, args...)
+	if err != nil {
+		t.Fatalf("%v: %v", args, err)
+	}
+	return out
+}
+
+// add adds a paused subscriber and returns it.
+func (r *remote) add(t *testing.T, args ...string) api.Subscriber {
+	t.Helper()
+	out := r.must(t, append([]string{"subscribers", "add", "https://a.example/", "--active=false", "-o", "json"}, args...)...)
+	var s api.Subscriber
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		t.Fatalf("%s: %v", out, err)
+	}
+	return s
+}
+
+// deaden makes a dead letter.
+func (r *remote) deaden(t *testing.T) webhook.DeliveryID {
+	t.Helper()
+	var p api.Published
+	if err := json.Unmarshal([]byte(r.must(t, "publish", "order.created", "-o", "json")), &p); err != nil {
+		t.Fatal(err)
+	}
+	id := p.Deliveries[0].ID
+	err := r.store.Record(t.Context(), []webhook.Result{{State: webhook.Dead, Attempt: webhook.Attempt{
+		DeliveryID: id, Number: 1, StartedAt: time.Now(), Outcome: webhook.HTTPStatus, Code: 500,
+		ResponseBody: []byte("\x1b]0;owned\x07no such table"),
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestEveryFieldOfASubscriberIsAFlag(t *testing.T) {
+	r := startRemote(t)
+	s := r.add(t, "--client-id", "c", "--secret", "s3cret", "--events", "order.*,user.**", "--events", "x", "--description", "d",
+		"--header", "X-A: b, c", "--headers", "X-B:d", "--timeout", "7", "--concurrency", "3", "--schedule", "1s,2m", "--final-on-4xx")
+	s.CreatedAt, s.UpdatedAt = api.Time{}, api.Time{}
+	id := s.ID
+	s.ID = "sub_"
+	got, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"id":"sub_","client_id":"c","url":"https://a.example/","secret":"s3cret","events":["order.*","user.**","x"],"active":false,` +
+		`"description":"d","headers":{"X-A":"b, c","X-B":"d"},"timeout":"7s","concurrency":3,"schedule":["1s","2m"],"final_on_4xx":true,` +
+		`"created_at":"0001-01-01T00:00:00.000Z","updated_at":"0001-01-01T00:00:00.000Z","paused_reason":"paused by hand"}`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if out := r.must(t, "subscribers", "show", string(id)); strings.Contains(out, "s3cret") {
+		t.Errorf("shown unasked:\n%s", out)
+	}
+	if out := r.must(t, "subscribers", "show", string(id), "--secret"); !strings.Contains(out, "s3cret") {
+		t.Errorf("asked for and not shown:\n%s", out)
+	}
+}
+
+func TestSubscriberIsGivenEverythingUnlessToldOtherwise(t *testing.T) {
+	r := startRemote(t)
+	s := r.add(t)
+	if len(s.Events) != 1 || s.Events[0] != "*" || !strings.HasPrefix(s.Secret, webhook.SecretPrefix) {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestNothingIsRemovedOrReplayedUnconfirmed(t *testing.T) {
+	r := startRemote(t)
+	s := r.add(t)
+	dead := r.deaden(t)
+	for _, args := range [][]string{
+		{"subscribers", "remove", string(s.ID)},
+		{"subscribers", "rm", string(s.ID)},
+		{"dead", "replay", "--all"},
+		{"dead", "replay", string(dead)},
+	} {
+		out, _, err := r.run(t, args...)
+		var h *hinted
+		if exitStatus(err) != exitUsage || !errors.As(err, &h) || !strings.Contains(h.hint, "--yes") || out != "" {
+			t.Errorf("%v: got %v and %q", args, err, out)
+		}
+	}
+	if out := r.must(t, "dead", "list", "-o", "json"); strings.Count(out, "\n") != 1 {
+		t.Errorf("dead letters are now\n%s", out)
+	}
+	if out := r.must(t, "dead", "replay", "--all", "--dry-run", "-o", "json"); out != `{"matched":1,"replayed":0}`+"\n" {
+		t.Errorf("counted %s", out)
+	}
+	if out := r.must(t, "dead", "replay", string(dead), "--yes", "-o", "json"); out != `{"matched":1,"replayed":1}`+"\n" {
+		t.Errorf("replayed %s", out)
+	}
+	r.must(t, "subscribers", "rm", string(s.ID), "--yes")
+	if out := r.must(t, "subscribers", "list", "-o", "json"); out != "" {
+		t.Errorf("still there: %s", out)
+	}
+}
+
+func TestTextFromOutsideReachesTheTerminalHarmless(t *testing.T) {
+	r := startRemote(t)
+	s := r.add(t, "--description", "evil\x1b[2J\u202e\u009b")
+	dead := r.deaden(t)
+	for _, args := range [][]string{
+		{"subscribers", "list"}, {"subscribers", "show", string(s.ID)}, {"deliveries", "show", string(dead)},
+		{"subscribers", "list", "-o", "json"}, {"deliveries", "show", string(dead), "-o", "json"},
+	} {
+		out := r.must(t, args...)
+		if strings.ContainsAny(out, "\x1b\x07\u202e\u009b") {
+			t.Errorf("%v: got %q", args, out)
+		}
+	}
+	if out := r.must(t, "deliveries", "show", string(dead)); !strings.Contains(out, `\x1b]0;owned\ano such table`) {
+		t.Errorf("the answer of the receiver is hidden:\n%s", out)
+	}
+	if _, _, err := r.run(t, "events", "show", "evt_\x1b[2J"); err == nil || strings.Contains(err.Error(), "\x1b") {
+		t.Errorf("got %q", err)
+	}
+}
+
+func TestListShowsAsManyAsAskedAndSaysThatThereAreMore(t *testing.T) {
+	r := startRemote(t)
+	for range 3 {
+		r.must(t, "publish", "a.b")
+	}
+	for _, c := range []struct {
+		args  []string
+		lines int
+		note  bool
+	}{
+		{[]string{"--limit", "2"}, 3, true}, // one for the headings
+		{[]string{"--limit", "2", "--quiet"}, 3, false},
+		{[]string{"--limit", "2", "-o", "json"}, 2, false},
+		{[]string{"--all"}, 4, false},
+		{[]string{"--type", "c.d"}, 1, false},
+		{[]string{"--type", "c.d", "-o", "json"}, 0, false},
+	} {
+		out, notes, err := r.run(t, append([]string{"events", "list"}, c.args...)...)
+		if err != nil || strings.Count(out, "\n") != c.lines || (notes != "") != c.note {
+			t.Errorf("%v: got %v\n%s%s", c.args, err, out, notes)
+		}
+	}
+}
+
+func TestWrongUsageIsToldFromWorkThatFailed(t *testing.T) {
+	r := startRemote(t)
+	for _, c := range []struct {
+		status int
+		args   string
+	}{
+		{exitUsage, "subscribers"},
+		{exitUsage, "subscribers add"},
+		{exitUsage, "subscribers add http://a --url http://b"},
+		{exitUsage, "subscribers add http://a --timeout soon"},
+		{exitUsage, "subscribers add http://a --schedule 1s,x"},
+		{exitUsage, "subscribers add http://a --header X-A"},
+		{exitUsage, "events list --limit 0"},
+		{exitUsage, "events list --limit 3 --all"},
+		{exitUsage, "deliveries list --state lost"},
+		{exitUsage, "deliveries list --outcome bad"},
+		{exitUsage, "deliveries list --code 7"},
+		{exitUsage, "dead replay"},
+		{exitUsage, "dead replay dlv_1 --all"},
+		{exitUsage, "dead replay --code 500 --all"},
+		{exitUsage, "publish bad!type"},
+		{exitUsage, "publish a.b {bad"},
+		{exitUsage, "--server localhost:1 events list"},
+		{exitFailed, "subscribers add ftp://a"},
+		{exitFailed, "subscribers show sub_nothing"},
+		{exitFailed, "events show evt_nothing"},
+		{exitFailed, "deliveries resend dlv_nothing"},
+		{exitFailed, "dead replay dlv_nothing --yes"},
+		{exitFailed, "events list --since yesterday"},
+		{exitDone, "dead replay --all --yes"},
+	} {
+		if _, _, err := r.run(t, strings.Fields(c.args)...); exitStatus(err) != c.status {
+			t.Errorf("%s: exit status %d, want %d (%v)", c.args, exitStatus(err), c.status, err)
+		}
+	}
+}
+
+func TestMissingApplianceIsAFailureWithTheNextStep(t *testing.T) {
+	r := &remote{db: filepath.Join(t.TempDir(), "p.db")}
+	_, _, err := r.run(t, "events", "list")
+	var h *hinted
+	if exitStatus(err) != exitFailed || !errors.As(err, &h) || !strings.Contains(h.hint, "pintle serve") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestEveryCommandOfTheAdminAPIHasHelpWithAnExample(t *testing.T) {
+	g := &globals{}
+	for _, c := range append(newSubscribers(g).Commands(), append(newEvents(g).Commands(), append(newDeliveries(g).Commands(),
+		append(newDead(g).Commands(), newPublish(g), newSubscribers(g), newEvents(g), newDeliveries(g), newDead(g))...)...)...) {
+		c.SetOut(io.Discard)
+		if c.Short == "" || c.Example == "" {
+			t.Errorf("%s: help %q, example %q", c.CommandPath(), c.Short, c.Example)
+		}
+	}
+}

@@ -1,0 +1,126 @@
+// Package strictjson takes one JSON object apart without altering it: the names
+// and values of its members, and where each stands, down to the byte.
+//
+// It is strict about what is around the values and lenient inside them. The
+// body must be one object in UTF-8, without a byte order mark and with nothing
+// behind it, and no value may be nested deeper than [MaxDepth]. Inside a value
+// everything that JSON allows is left alone, duplicate names and unpaired
+// surrogates included: what they mean is for whoever reads the value.
+package strictjson
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// MaxDepth is how deep the value of a member may be nested.
+const MaxDepth = 64
+
+// A Member is a name with its value.
+type Member struct {
+	// Name is the name after unescaping.
+	Name string
+	// Value is the value as it stands in the body, which it points into.
+	Value jsontext.Value
+	// Start is where the quoted name begins in the body, and End is where the
+	// value ends, in bytes.
+	Start, End int
+}
+
+// Object returns the members of the object in their order. Whether a name may
+// stand twice is for the caller to say.
+func Object(body []byte) ([]Member, error) {
+	if bytes.HasPrefix(body, []byte("\ufeff")) {
+		return nil, errors.New("it begins with a byte order mark")
+	}
+	if !utf8.Valid(body) {
+		return nil, errors.New("it is not UTF-8")
+	}
+	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	begin, err := d.ReadToken()
+	if err != nil {
+		return nil, describe(err)
+	}
+	if begin.Kind() != '{' {
+		return nil, errors.New("it is not an object")
+	}
+	members := make([]Member, 0, 5)
+	for d.PeekKind() != '}' {
+		quoted, err := d.ReadValue()
+		if err != nil {
+			return nil, describe(err)
+		}
+		m := Member{Start: int(d.InputOffset()) - len(quoted)}
+		if m.Name, err = String(quoted); err != nil {
+			return nil, describe(err)
+		}
+		value, err := d.ReadValue()
+		if err != nil {
+			return nil, describe(err)
+		}
+		if tooDeep(value) {
+			return nil, fmt.Errorf("a value is nested deeper than %d", MaxDepth)
+		}
+		m.End = int(d.InputOffset())
+		m.Value = body[m.End-len(value) : m.End : m.End]
+		members = append(members, m)
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return nil, describe(err)
+	}
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows the object")
+	}
+	return members, nil
+}
+
+// String reads a JSON string. The value nil, of a member that is not there, is
+// none.
+func String(value jsontext.Value) (string, error) {
+	if value.Kind() != '"' {
+		return "", errors.New("not a string")
+	}
+	// Most strings have no escapes and stand for themselves.
+	if inner := value[1 : len(value)-1]; bytes.IndexByte(inner, '\\') < 0 {
+		return string(inner), nil
+	}
+	unquoted, err := jsontext.AppendUnquote(nil, value)
+	return string(unquoted), err
+}
+
+// describe shortens what the decoder says: its place is enough, and what
+// stands there is the sender's.
+func describe(err error) error {
+	var syntactic *jsontext.SyntacticError
+	if errors.As(err, &syntactic) {
+		return fmt.Errorf("there is a syntax error at byte %d", syntactic.ByteOffset)
+	}
+	return errors.New("it ends too early")
+}
+
+// tooDeep reports whether a valid JSON value is nested deeper than MaxDepth.
+func tooDeep(value jsontext.Value) bool {
+	depth := 0
+	for i := 0; i < len(value); i++ {
+		switch value[i] {
+		case '"':
+			for i++; value[i] != '"'; i++ {
+				if value[i] == '\\' {
+					i++
+				}
+			}
+		case '[', '{':
+			if depth++; depth > MaxDepth {
+				return true
+			}
+		case ']', '}':
+			depth--
+		}
+	}
+	return false
+}

@@ -1,0 +1,80 @@
+package strictjson_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/pintle/pintle/app/strictjson"
+)
+
+func TestMembersStandWhereTheySay(t *testing.T) {
+	body := ` { "a" : 1 ,"\u0062":{"x":[1, 2]} , "a":"\ud800" } `
+	members, err := strictjson.Object([]byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []struct{ name, value, span string }{
+		{"a", `1`, `"a" : 1`}, {"b", `{"x":[1, 2]}`, `"\u0062":{"x":[1, 2]}`}, {"a", `"\ud800"`, `"a":"\ud800"`},
+	}
+	if len(members) != len(want) {
+		t.Fatalf("%d members, want %d", len(members), len(want))
+	}
+	for i, m := range members {
+		if m.Name != want[i].name || string(m.Value) != want[i].value || body[m.Start:m.End] != want[i].span {
+			t.Errorf("member %d is %q = %s at %q", i, m.Name, m.Value, body[m.Start:m.End])
+		}
+	}
+}
+
+func TestOnlyOneObjectIsTaken(t *testing.T) {
+	deep := func(n int) string {
+		return `{"a":` + strings.Repeat("[", n) + strings.Repeat("]", n) + `}`
+	}
+	for _, good := range []string{`{}`, "\t{}\r\n", deep(strictjson.MaxDepth), `{"a":"` + strings.Repeat(`[{\"\\`, 100) + `"}`} {
+		if _, err := strictjson.Object([]byte(good)); err != nil {
+			t.Errorf("%.40s: %v", good, err)
+		}
+	}
+	for _, bad := range []string{``, ` `, `null`, `[]`, `"a"`, `{`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{"a":1}{}`, `{} x`, `{a:1}`,
+		"\ufeff{}", "{\"\xff\":1}", "{\"a\":\"\xff\"}", `{"a":01}`, `{"a":"\x"}`, deep(strictjson.MaxDepth + 1), strings.Repeat(`{"a":`, 20000)} {
+		if _, err := strictjson.Object([]byte(bad)); err == nil {
+			t.Errorf("%.40q is accepted", bad)
+		}
+	}
+}
+
+// FuzzObject holds it against encoding/json: it never panics or alters the
+// body, and what it takes is JSON whose members it has found.
+func FuzzObject(f *testing.F) {
+	for _, seed := range []string{`{}`, `{"a":1,"b":[{"c":"\ud800"}]}`, `{"\u0061":"\\\""} `, `[]`, `{"a":1}x`, "\ufeff{}", `{"":{"":[[]]}}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		before := bytes.Clone(body)
+		members, err := strictjson.Object(body)
+		if !bytes.Equal(before, body) {
+			t.Fatal("the body was altered")
+		}
+		if err != nil {
+			return
+		}
+		var object map[string]json.RawMessage
+		if err := json.Unmarshal(body, &object); err != nil {
+			t.Fatalf("%q is taken for an object: %v", body, err)
+		}
+		names := map[string]bool{}
+		for _, m := range members {
+			names[m.Name] = true
+			if span := string(body[m.Start:m.End]); span[0] != '"' || !strings.HasSuffix(span, string(m.Value)) || !json.Valid(m.Value) {
+				t.Fatalf("member %q = %q is said to stand at %q", m.Name, m.Value, span)
+			}
+		}
+		// encoding/json replaces unpaired surrogates, so that two names of ours
+		// may be one of its.
+		if len(names) < len(object) {
+			t.Fatalf("%d names of %d were found in %q", len(names), len(object), body)
+		}
+	})
+}
