@@ -88,7 +88,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&o.role, "role", "", "be one of the helping processes: load, sink or relay (used by bench itself)")
+	flags.StringVar(&o.role, "role", "", "be one of the other processes: load, sink or relay (bench uses it itself)")
 	flags.StringVar(&o.pintle, "pintle", "", "the binary to measure (default: build it from this module)")
 	flags.StringVar(&o.dir, "dir", "", "directory for the databases, on the kind of disk that is meant (default: the temporary directory)")
 	flags.StringVar(&o.only, "only", "", "measure only one of pintle and relay")
