@@ -63,7 +63,7 @@ func newConfig(g *globals) *cobra.Command {
 	show := &cobra.Command{
 		Use:     "show",
 		Short:   "Print the configuration in force, secrets hidden",
-		Long:    "Print the configuration in force: defaults, file, environment and flags together,\nsecrets hidden. As a table it is TOML and could be used as a file.",
+		Long:    "Print the configuration in force: defaults, file, environment and flags together,\nas TOML, secrets hidden.",
 		Example: "pintle config show\npintle config show --output json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -8,15 +8,15 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
+	"math"
 	"net/netip"
-	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
 
@@ -129,9 +129,7 @@ func Load(o Options) (*Config, error) {
 		name, value, _ := strings.Cut(entry, "=")
 		l.environ[name] = value
 	}
-	if err := l.readFile(o.File); err != nil {
-		return nil, err
-	}
+	l.readFile(o.File)
 	l.readEnvironment()
 	for _, setting := range o.Set {
 		l.readFlag(setting)
@@ -209,113 +207,6 @@ func (l *loader) fault(where, format string, args ...any) {
 	l.faults = append(l.faults, fmt.Errorf("%s: %s", where, fmt.Sprintf(format, args...)))
 }
 
-// readFile reads the file that was asked for, or the first of the usual places
-// that has one.
-func (l *loader) readFile(asked string) error {
-	if asked == "" {
-		asked = l.environ["PINTLE_CONFIG"]
-	}
-	places := []string{asked}
-	if asked == "" {
-		places = []string{"config.toml", "/etc/pintle/config.toml"}
-	}
-	for _, place := range places {
-		text, err := os.ReadFile(place)
-		if errors.Is(err, fs.ErrNotExist) && asked == "" {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read configuration: %w", err)
-		}
-		l.config.File = place
-		l.readTOML(place, string(text))
-		return nil
-	}
-	return nil
-}
-
-func (l *loader) readTOML(file, text string) {
-	var tree map[string]any
-	meta, err := toml.Decode(text, &tree)
-	var syntax toml.ParseError
-	switch {
-	case errors.As(err, &syntax):
-		// The library's own text quotes the line, which may hold a secret.
-		l.fault(fmt.Sprintf("%s:%d:%d", file, syntax.Position.Line, syntax.Position.Col), "%s", syntaxMessage(syntax))
-		return
-	case err != nil:
-		l.fault(file, "%v", err)
-		return
-	}
-	known := keys()
-	for _, path := range meta.Keys() {
-		name := path.String()
-		where := func() string { return fmt.Sprintf("%s:%d: %s", file, lineOf(text, path), name) }
-		value := lookUp(tree, path)
-		if _, table := value.(map[string]any); table && len(path) == 1 {
-			if !slices.Contains(sections(), name) {
-				l.fault(where(), "unknown section%s", suggest(name, sections()))
-			}
-			continue
-		}
-		if len(path) > 1 && !slices.Contains(sections(), path[0]) {
-			continue // the section is the fault
-		}
-		k, ok := known.find(name)
-		if !ok {
-			l.fault(where(), "unknown key%s", suggest(name, known.names()))
-			continue
-		}
-		if err := k.set(l.config, value); err != nil {
-			l.fault(where(), "%v", err)
-		}
-	}
-}
-
-// syntaxMessage is what is wrong, without what stands there.
-func syntaxMessage(err toml.ParseError) string {
-	if err.Message != "" {
-		return err.Message
-	}
-	return "not valid TOML"
-}
-
-func lookUp(tree map[string]any, path toml.Key) any {
-	var value any = tree
-	for _, part := range path {
-		table, ok := value.(map[string]any)
-		if !ok {
-			return nil
-		}
-		value = table[part]
-	}
-	return value
-}
-
-// lineOf finds the line on which a key stands. The library does not tell, but
-// it can be asked which keys the first lines of the file define: the key begins
-// behind the longest beginning that can be read and does not define it.
-func lineOf(text string, path toml.Key) int {
-	begin := 1
-	for n, end := 1, 0; end < len(text); n++ {
-		if next := strings.IndexByte(text[end:], '\n'); next >= 0 {
-			end += next + 1
-		} else {
-			end = len(text)
-		}
-		var tree map[string]any
-		meta, err := toml.Decode(text[:end], &tree)
-		if err != nil {
-			continue
-		}
-		if meta.IsDefined(path...) {
-			return begin
-		}
-		begin = n + 1
-	}
-	return begin
-}
-
 // variable is the name of the environment variable that sets the key.
 func variable(key string) string {
 	return "PINTLE_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
@@ -357,30 +248,62 @@ func (l *loader) readEnvironment() {
 func (l *loader) readFlag(setting string) {
 	name, text, ok := strings.Cut(setting, "=")
 	if !ok {
+		// What is no part of a key is not repeated: it may be a secret.
+		end := strings.IndexFunc(name, func(r rune) bool { return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz_.", r) })
+		if end >= 0 {
+			name = name[:end]
+		}
 		l.fault("--set "+name, "give section.key=value")
 		return
 	}
 	known := keys()
 	k, ok := known.find(name)
 	if !ok {
-		l.fault("--set "+name, "unknown key%s", suggest(name, known.names()))
+		l.fault("--set "+printable(name), "unknown key%s", suggest(name, known.names()))
 		return
 	}
 	if err := k.setText(l.config, text); err != nil {
-		l.fault("--set "+name, "%v", err)
+		l.fault("--set "+name+"="+k.repeat(text), "%v", err)
 	}
 }
 
-// suggest names the candidate that is nearest to the name, if one is near.
+// repeat returns a refused text as a fault may show it: short, on one line,
+// without what is secret or may be a password in a URL.
+func (k key) repeat(text string) string {
+	if k.secret {
+		return webhook.Secret(text).String()
+	}
+	if scheme, _, url := strings.Cut(text, "://"); url {
+		text = scheme + "://…"
+	}
+	if runes := []rune(text); len(runes) > 60 {
+		text = string(runes[:60]) + "…"
+	}
+	return printable(text)
+}
+
+// printable returns the text as it is, or quoted if it has what cannot be seen
+// or what a terminal would obey.
+func printable(s string) string {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsGraphic(r) }) {
+		return s
+	}
+	return strconv.QuoteToGraphic(s)
+}
+
+// suggest names the candidate that is nearest to the name, whatever its case. A
+// name without a section is also compared with the candidates' last parts.
 func suggest(name string, candidates []string) string {
-	best, least := "", max(3, len(name)/4+1)
+	name = strings.ToLower(name)
+	best, least := "", math.MaxInt
 	for _, candidate := range candidates {
-		if d := distance(name, candidate); d < least {
+		d := distance(name, strings.ToLower(candidate))
+		if _, last, ok := strings.Cut(candidate, "."); ok && !strings.Contains(name, ".") {
+			d = min(d, distance(name, last))
+		}
+		if d < least {
 			best, least = candidate, d
 		}
-	}
-	if best == "" {
-		return ""
 	}
 	return "; did you mean " + best + "?"
 }

@@ -23,6 +23,8 @@ type key struct {
 	setText func(*Config, string) error
 	// get returns the value as TOML would have it, secrets hidden.
 	get func(*Config) any
+	// secret keeps the value out of faults.
+	secret bool
 }
 
 type keyTable []key
@@ -106,8 +108,9 @@ func newKey[T any](name string, c codec[T], check func(T) error, at func(*Config
 		}
 		return err
 	}
+	_, secret := any(*new(T)).(webhook.Secret)
 	return key{
-		name: name, set: set,
+		name: name, set: set, secret: secret,
 		setText: func(config *Config, s string) error { return set(config, c.text(s)) },
 		get:     func(config *Config) any { return c.write(*at(config)) },
 	}
@@ -133,6 +136,9 @@ var text = codec[string]{
 var secret = codec[webhook.Secret]{
 	read: func(v any) (webhook.Secret, error) {
 		s, err := text.read(v)
+		if hidden := webhook.Secret("hidden").String(); err == nil && s == hidden {
+			err = fmt.Errorf("%s is what a hidden secret is shown as, and no secret", hidden)
+		}
 		return webhook.Secret(s), err
 	},
 	text:  asIs,
@@ -402,7 +408,7 @@ func storagePath(s string) error {
 	switch {
 	case s == "":
 		return fmt.Errorf("must name a file")
-	case strings.HasPrefix(s, "postgres://"):
+	case strings.HasPrefix(s, "postgres://"), strings.HasPrefix(s, "postgresql://"):
 		return fmt.Errorf("postgres:// is reserved for the shared engine, which this version does not have")
 	}
 	return nil

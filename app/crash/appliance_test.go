@@ -26,6 +26,9 @@ const (
 	commandWithin = 30 * time.Second
 	// concurrency is how many requests are in flight to one subscriber.
 	concurrency = 10
+	// open is how many attempts to one subscriber may have begun without being
+	// recorded: those are what a kill has made again.
+	open = 4 * concurrency
 )
 
 const (

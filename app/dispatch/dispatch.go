@@ -60,6 +60,7 @@ type Dispatcher struct {
 	// and lane see the changes in one order.
 	changing sync.Mutex
 
+	stopping sync.Once
 	work     sync.WaitGroup // what was started besides scheduler and recorder
 	abort    context.CancelCauseFunc
 	attempts context.Context // ends when attempts in flight are to be cut short
@@ -104,8 +105,13 @@ func (d *Dispatcher) Start(ctx context.Context) error {
 
 // Stop ends in this order: no new attempt begins; the ones in flight finish,
 // until the context ends, when they are cut short; their results are recorded.
-// Whatever was not sent stays pending in the store.
+// Whatever was not sent stays pending in the store. A second call waits for the
+// first.
 func (d *Dispatcher) Stop(ctx context.Context) {
+	d.stopping.Do(func() { d.stop(ctx) })
+}
+
+func (d *Dispatcher) stop(ctx context.Context) {
 	idle := make(chan struct{})
 	d.scheduler.post(func() { d.scheduler.drain(idle) })
 	select {

@@ -418,6 +418,7 @@ func TestStopFinishesWhatIsInFlightAndLeavesTheRest(t *testing.T) {
 		}
 		settle()
 		stop(d, 10*time.Second)
+		stop(d, 0) // a second stop does nothing more
 		store.Close()
 		if got := len(r.all()); got != 10 {
 			t.Fatalf("%d attempts were begun, want 10", got)
