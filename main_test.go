@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"go/ast"
-	"go/doc"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -235,7 +234,7 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 	for dir, files := range goFiles(t, func(string) bool { return true }) {
 		documented := false
 		for _, file := range files {
-			documented = documented || file.Doc != nil && doc.Synopsis(file.Doc.Text()) != ""
+			documented = documented || file.Doc != nil && strings.TrimSpace(file.Doc.Text()) != ""
 		}
 		if !documented {
 			t.Errorf("%s has no package comment", dir)

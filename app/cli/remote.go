@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -14,11 +15,12 @@ import (
 	"github.com/pintle/pintle/app/admin/client"
 )
 
-// client returns a client of the appliance that --server names, or else of the
-// one whose socket stands beside the database of the configuration in force.
+// client returns a client of the appliance that --server or $PINTLE_SERVER
+// names, or else of the one whose socket stands beside the database of the
+// configuration in force.
 func (g *globals) client() (*client.Client, error) {
-	if g.server != "" {
-		return client.New(client.Options{Server: g.server, Token: g.token})
+	if server := cmp.Or(g.server, os.Getenv("PINTLE_SERVER")); server != "" {
+		return client.New(client.Options{Server: server, Token: cmp.Or(g.token, os.Getenv("PINTLE_TOKEN"))})
 	}
 	cfg, err := g.load()
 	if err != nil {

@@ -40,7 +40,7 @@ type receiver struct {
 type arrival struct {
 	at      time.Time
 	host    string
-	header  http.Header
+	header  map[string][]string // the names as they were written
 	body    string
 	try     int
 	attempt string
