@@ -81,9 +81,9 @@ func (d *Dispatcher) worker() {
 		t := d.try(a, buffer)
 		d.log(&t)
 		if t.gone {
-			d.work.Go(func() { d.pause(a.subscriber.ID, "the receiver answered 410 Gone") })
+			d.work.Go(func() { d.pause(a.subscriber) })
 		}
-		d.scheduler.post(func() { d.scheduler.finished(a, t.retryAfter) })
+		d.scheduler.post(func() { d.scheduler.finished(&t) })
 		d.recorder.add(t)
 	}
 }
@@ -112,7 +112,7 @@ func (d *Dispatcher) try(a assignment, buffer []byte) trial {
 	}
 	ctx, cancel := context.WithTimeout(d.attempts, timeout)
 	defer cancel()
-	t := trial{assignment: a, result: webhook.Result{Attempt: webhook.Attempt{
+	t := trial{assignment: a, result: webhook.Result{DueAt: a.job.DueAt, Attempt: webhook.Attempt{
 		DeliveryID: a.job.Delivery, Number: a.job.Attempts + 1, StartedAt: started,
 	}}}
 	attempt := &t.result.Attempt

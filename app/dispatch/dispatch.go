@@ -66,8 +66,12 @@ type Dispatcher struct {
 	attempts context.Context // ends when attempts in flight are to be cut short
 }
 
-// errStopping is why an attempt was cut short.
-var errStopping = errors.New("pintle is stopping")
+var (
+	// errStopping is why an attempt was cut short.
+	errStopping = errors.New("pintle is stopping")
+	// errOverruled says that a person has changed the subscriber meanwhile.
+	errOverruled = errors.New("the subscriber has changed")
+)
 
 // New returns a dispatcher that does nothing yet.
 func New(o Options) *Dispatcher {
@@ -121,9 +125,9 @@ func (d *Dispatcher) stop(ctx context.Context) {
 		<-idle
 	}
 	d.abort(errStopping)
-	d.recorder.stop()
 	d.scheduler.stop()
-	d.work.Wait()
+	d.work.Wait() // a worker says that it is done before it hands its result over
+	d.recorder.stop()
 }
 
 // Publish stores the event with a delivery for each subscriber that receives it
@@ -226,13 +230,25 @@ func (d *Dispatcher) Resend(ctx context.Context, ids []webhook.DeliveryID) ([]we
 	return resent, nil
 }
 
-// pause stops sending to a subscriber that told us to.
-func (d *Dispatcher) pause(id webhook.SubscriberID, reason string) {
-	_, err := d.UpdateSubscriber(context.Background(), id, func(s *webhook.Subscriber) error {
-		s.Active, s.PausedReason = false, reason
-		return nil
-	})
-	if err != nil && !errors.Is(err, webhook.ErrNotFound) {
-		d.o.Logger.Error("cannot pause subscriber", "subscriber", id, "error", err)
+// pause stops sending to a subscriber whose receiver wants no more. It is tried
+// until it is stored, since the lane stands still meanwhile.
+func (d *Dispatcher) pause(gone *webhook.Subscriber) {
+	for {
+		_, err := d.UpdateSubscriber(context.Background(), gone.ID, func(s *webhook.Subscriber) error {
+			if !s.Active || s.URL != gone.URL {
+				return errOverruled
+			}
+			s.Active, s.PausedReason = false, "the receiver answered 410 Gone"
+			return nil
+		})
+		if err == nil || errors.Is(err, errOverruled) || errors.Is(err, webhook.ErrNotFound) {
+			return
+		}
+		d.o.Logger.Error("cannot pause subscriber; trying again", "subscriber", gone.ID, "error", err)
+		select {
+		case <-time.After(retryRecord):
+		case <-d.attempts.Done():
+			return
+		}
 	}
 }

@@ -48,6 +48,8 @@ type lane struct {
 	storedDue time.Time
 	// heldUntil is when the subscriber wants to be asked again.
 	heldUntil time.Time
+	// gone says that the receiver wants no more, until the subscriber changes.
+	gone bool
 	// fetching says that a fetch is under way; settled are the deliveries that
 	// have been recorded since it began, which it may have read before.
 	fetching bool
@@ -222,6 +224,7 @@ func (s *scheduler) accepted(e *webhook.Event, deliveries []webhook.NewDelivery,
 		if stored {
 			s.await(l, e.ReceivedAt)
 		}
+		s.arm(l) // there may be room again
 		s.tidy(l)
 	}
 }
@@ -234,12 +237,19 @@ func (s *scheduler) backlog(id webhook.SubscriberID, due time.Time) {
 	}
 }
 
-// resent notes that the store has made the delivery due. If its last attempt is
-// not known to be recorded yet, the store is not asked for it until it is.
+// resent notes that the store has made the delivery due. One that waits here
+// for its turn takes the new terms; one that is in flight, or not known to be
+// recorded yet, is asked for when it is.
 func (s *scheduler) resent(d *webhook.Delivery) {
 	l := s.lane(d.SubscriberID)
 	if l == nil {
 		return
+	}
+	for i := range l.ready {
+		if job := &l.ready[i]; job.Delivery == d.ID {
+			job.DueAt, job.Spent = d.NextAttemptAt, d.Spent
+			return
+		}
 	}
 	if _, known := l.known[d.ID]; known {
 		if l.again == nil {
@@ -257,7 +267,10 @@ func (s *scheduler) changed(subscriber *webhook.Subscriber) {
 	if !ok {
 		return
 	}
-	l.subscriber, l.target, l.heldUntil = subscriber, newTarget(subscriber), time.Time{}
+	if subscriber.URL != l.subscriber.URL || !l.subscriber.Active {
+		l.heldUntil = time.Time{} // another receiver, or a person who knows better
+	}
+	l.subscriber, l.target, l.gone = subscriber, newTarget(subscriber), false
 	if !subscriber.Active {
 		s.spill(l)
 	}
@@ -290,13 +303,16 @@ func (s *scheduler) spill(l *lane) {
 }
 
 // finished takes note of an attempt, whose result is on its way to the store.
-func (s *scheduler) finished(a assignment, retryAfter time.Duration) {
-	l := a.lane
+func (s *scheduler) finished(t *trial) {
+	l := t.assignment.lane
 	l.inFlight--
 	l.unrecorded++
 	s.inFlight--
-	if retryAfter > 0 {
-		l.heldUntil = later(l.heldUntil, time.Now().Add(min(retryAfter, webhook.MaxRetryAfter)))
+	if t.retryAfter > 0 {
+		l.heldUntil = later(l.heldUntil, time.Now().Add(min(t.retryAfter, webhook.MaxRetryAfter)))
+	}
+	if t.gone && t.assignment.subscriber.URL == l.subscriber.URL {
+		l.gone = true
 	}
 	s.queue(l)
 	s.arm(l)
@@ -378,7 +394,7 @@ func (s *scheduler) free(l *lane) bool {
 	if l.subscriber.Concurrency > 0 {
 		concurrency = l.subscriber.Concurrency
 	}
-	return l.inFlight < concurrency && l.inFlight+l.unrecorded < maxOpen*concurrency
+	return !l.gone && l.inFlight < concurrency && l.inFlight+l.unrecorded < maxOpen*concurrency
 }
 
 // start hands work out, one delivery per lane and turn.
@@ -413,7 +429,7 @@ func (s *scheduler) start(now time.Time) {
 func (s *scheduler) arm(l *lane) {
 	at := l.heldUntil
 	// Half of the room must be free, so that a fetch is worth its while.
-	if at.IsZero() && !l.storedDue.IsZero() && l.subscriber.Active && !l.fetching && !l.wanting && s.room(l) >= laneRoom/2 {
+	if at.IsZero() && !l.storedDue.IsZero() && l.subscriber.Active && !l.gone && !l.fetching && !l.wanting && s.room(l) >= laneRoom/2 {
 		at = l.storedDue
 	}
 	l.wakeAt = at

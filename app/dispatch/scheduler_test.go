@@ -68,7 +68,7 @@ func TestRecordedDeliveryIsNotTakenUpAgain(t *testing.T) {
 	s.accepted(e, deliveries, true)
 	s.start(now)
 	a := <-s.jobs
-	s.finished(a, 0)
+	s.finished(&trial{assignment: a})
 	s.recorded([]trial{{assignment: a, result: webhook.Result{State: webhook.Delivered, Attempt: webhook.Attempt{DeliveryID: "dlv"}}}})
 	s.fetched(l, []webhook.Job{job}, time.Time{}, nil)
 	if len(l.ready) != 0 || len(l.known) != 0 || s.bytes != 0 {
@@ -87,7 +87,7 @@ func TestResentDeliveryIsFetchedOnceItsLastAttemptIsRecorded(t *testing.T) {
 	s.accepted(e, deliveries, true)
 	s.start(now)
 	a := <-s.jobs
-	s.finished(a, 0)
+	s.finished(&trial{assignment: a})
 	s.resent(&webhook.Delivery{ID: "dlv", SubscriberID: "sub", NextAttemptAt: now})
 	if !l.storedDue.IsZero() {
 		t.Error("the store is asked for a delivery that is held")
@@ -95,5 +95,84 @@ func TestResentDeliveryIsFetchedOnceItsLastAttemptIsRecorded(t *testing.T) {
 	s.recorded([]trial{{assignment: a, result: webhook.Result{State: webhook.Dead, Attempt: webhook.Attempt{DeliveryID: "dlv"}}}})
 	if !l.storedDue.Equal(now) {
 		t.Errorf("the resent delivery is awaited at %v, want %v", l.storedDue, now)
+	}
+}
+
+// TestGoneReceiverIsSentNothingMore holds from the answer 410 on, before the
+// pause that follows from it is stored.
+func TestGoneReceiverIsSentNothingMore(t *testing.T) {
+	now := time.Now()
+	s, l := newTestScheduler()
+	for _, id := range []webhook.DeliveryID{"1", "2"} {
+		deliveries := []webhook.NewDelivery{{ID: id, SubscriberID: "sub"}}
+		e := &webhook.Event{ReceivedAt: now}
+		s.announce(e, deliveries)
+		s.accepted(e, deliveries, true)
+		if id == "1" {
+			s.start(now)
+			a := <-s.jobs
+			s.finished(&trial{assignment: a, gone: true})
+		}
+	}
+	s.start(now)
+	if len(s.jobs) > 0 {
+		t.Error("a receiver that is gone was sent another delivery")
+	}
+	resumed := *l.subscriber
+	s.changed(&resumed)
+	s.start(now)
+	if len(s.jobs) != 1 {
+		t.Error("a receiver that was taken up again is sent nothing")
+	}
+}
+
+// TestHoldOutlivesAChangeOfOtherThings is about Retry-After.
+func TestHoldOutlivesAChangeOfOtherThings(t *testing.T) {
+	s, l := newTestScheduler()
+	l.heldUntil = time.Now().Add(time.Minute)
+	described := *l.subscriber
+	described.Description = "new"
+	s.changed(&described)
+	if l.heldUntil.IsZero() {
+		t.Error("a new description ended the hold")
+	}
+	moved := described
+	moved.URL = "https://elsewhere.example"
+	s.changed(&moved)
+	if !l.heldUntil.IsZero() {
+		t.Error("another receiver is held too")
+	}
+}
+
+// TestRetryIsAwaitedWhenRefusedEventsMakeRoom is about a lane that was full of
+// announcements when its retry was recorded.
+func TestRetryIsAwaitedWhenRefusedEventsMakeRoom(t *testing.T) {
+	now := time.Now()
+	s, l := newTestScheduler()
+	e := &webhook.Event{ReceivedAt: now}
+	var announced []webhook.NewDelivery
+	for i := range laneRoom {
+		announced = append(announced, webhook.NewDelivery{ID: webhook.DeliveryID(rune('a' + i)), SubscriberID: "sub"})
+	}
+	s.announce(e, announced)
+	s.await(l, now.Add(time.Second))
+	if l.position >= 0 {
+		t.Fatal("a full lane has an alarm")
+	}
+	s.accepted(e, announced, false)
+	if l.position < 0 || !l.wakeAt.Equal(now.Add(time.Second)) {
+		t.Errorf("the retry is not awaited: alarm %d at %v", l.position, l.wakeAt)
+	}
+}
+
+// TestResentDeliveryThatWaitsTakesTheNewTerms keeps it from being sent twice.
+func TestResentDeliveryThatWaitsTakesTheNewTerms(t *testing.T) {
+	now := time.Now()
+	s, l := newTestScheduler()
+	s.hold(l, "dlv", held{})
+	l.ready = []webhook.Job{{Delivery: "dlv", Spent: 5, DueAt: now, Event: &webhook.Event{}}}
+	s.resent(&webhook.Delivery{ID: "dlv", SubscriberID: "sub", NextAttemptAt: now.Add(time.Second)})
+	if j := l.ready[0]; j.Spent != 0 || !j.DueAt.Equal(now.Add(time.Second)) || len(l.again) > 0 || !l.storedDue.IsZero() {
+		t.Errorf("the waiting job is %+v, again %v, stored %v", j, l.again, l.storedDue)
 	}
 }

@@ -167,7 +167,7 @@ func checkMediaType(header http.Header) error {
 		return nil
 	}
 	mediaType, parameters, err := mime.ParseMediaType(values[0])
-	if err != nil || mediaType != "application/json" && !(strings.HasPrefix(mediaType, "application/") && strings.HasSuffix(mediaType, "+json")) {
+	if err != nil || mediaType != "application/json" && !strings.HasSuffix(mediaType, "+json") {
 		return reject(unsupportedMediaType, "the Content-Type must be application/json")
 	}
 	if charset, ok := parameters["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
@@ -243,7 +243,10 @@ func (g *gateway) check(header http.Header, body []byte, now time.Time) (webhook
 		key = string(digest[:])
 	}
 	return webhook.Event{
-		Source: g.o.Source.Name, Type: envelope.event, Timestamp: envelope.timestamp, Data: envelope.data,
+		Source: g.o.Source.Name, Type: envelope.event, Timestamp: envelope.timestamp,
+		// A copy, so that the event does not hold the whole body, whose other
+		// members nobody counts.
+		Data:     bytes.Clone(envelope.data),
 		ClientID: g.o.Source.ClientID, SenderKey: name,
 	}, webhook.NewDedupeKey(g.o.Source.Name, key), nil
 }

@@ -271,6 +271,7 @@ func TestAcceptedForms(t *testing.T) {
 		{"upper-case hex", good, []func(*http.Request){header("X-Agent-Signature", "sha256="+strings.ToUpper(sign(good)[7:]))}},
 		{"charset", good, []func(*http.Request){header("Content-Type", `application/json; charset="UTF-8"`)}},
 		{"another JSON type", good, []func(*http.Request){header("Content-Type", "application/cloudevents+json; x=y")}},
+		{"a JSON type of another kind", good, []func(*http.Request){header("Content-Type", "model/gltf+json")}},
 		{"in chunks", good, []func(*http.Request){func(r *http.Request) { r.ContentLength = -1 }}},
 		{"at the edge of the window", body(now-298, `1`), nil},
 		{"at the other edge", body(now+298, `1`), nil},

@@ -27,8 +27,8 @@ type Store interface {
 	Accept(ctx context.Context, accepts []Accept) ([]Accepted, error)
 
 	// Record stores the results of attempts and moves their deliveries on. A
-	// result for a delivery that was cancelled meanwhile keeps it cancelled,
-	// and one for a delivery that is gone is dropped.
+	// delivery that was cancelled or resent meanwhile stays as that left it,
+	// and a result for one that is gone is dropped.
 	Record(ctx context.Context, results []Result) error
 
 	// Due returns deliveries that are due, in the order in which they fell due;
@@ -108,6 +108,9 @@ type Accepted struct {
 // A Result is an attempt that was made, and what follows for its delivery.
 type Result struct {
 	Attempt Attempt
+	// DueAt is when the delivery was due for this attempt. One that was resent
+	// since then is due at another time.
+	DueAt time.Time
 	// State is where the delivery stands now: Pending, Delivered or Dead.
 	State State
 	// Spent replaces the delivery's Spent.

@@ -73,7 +73,7 @@ func benchmarkLife(b *testing.B, subscribers, senders int) {
 					return
 				}
 				for _, d := range a.Deliveries {
-					results <- webhook.Result{State: webhook.Delivered, Spent: 1, Attempt: webhook.Attempt{
+					results <- webhook.Result{DueAt: now, State: webhook.Delivered, Spent: 1, Attempt: webhook.Attempt{
 						DeliveryID: d.ID, Number: 1, StartedAt: now, Duration: time.Millisecond, Outcome: webhook.OK, Code: 200,
 					}}
 				}

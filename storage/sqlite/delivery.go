@@ -37,11 +37,12 @@ func (s *Store) record(tx *transaction, r *webhook.Result) error {
 	}
 	outcome, code := string(a.Outcome), nullInt(a.Code)
 	err := found(tx.exec(`UPDATE deliveries SET state = ?, attempts = ?, spent = ?, next_attempt_at = ?, finished_at = ?,
-		last_outcome = ?, last_code = ? WHERE id = ? AND state = 'pending'`,
-		string(r.State), a.Number, r.Spent, next, finished, outcome, code, id))
+		last_outcome = ?, last_code = ? WHERE id = ? AND state = 'pending' AND next_attempt_at = ?`,
+		string(r.State), a.Number, r.Spent, next, finished, outcome, code, id, millis(r.DueAt)))
 	if errors.Is(err, webhook.ErrNotFound) {
-		// Somebody ended the delivery during the attempt, which is history all
-		// the same; or the delivery is gone, and there is nothing to hang it on.
+		// Somebody ended or resent the delivery during the attempt, which is
+		// history all the same; or it is gone, and there is nothing to hang the
+		// attempt on.
 		err = found(tx.exec(`UPDATE deliveries SET attempts = ?, last_outcome = ?, last_code = ? WHERE id = ?`, a.Number, outcome, code, id))
 		if errors.Is(err, webhook.ErrNotFound) {
 			return nil

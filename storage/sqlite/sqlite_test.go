@@ -148,7 +148,7 @@ func TestAnyoneMayReadTheFileWithPlainSQL(t *testing.T) {
 		t.Fatal(err)
 	}
 	attempt := webhook.Attempt{DeliveryID: d.ID, Number: 1, StartedAt: now, Outcome: webhook.HTTPStatus, Code: 500, ResponseBody: []byte("oops")}
-	if err := s.Record(ctx, []webhook.Result{{Attempt: attempt, State: webhook.Pending, Spent: 1, NextAttemptAt: now}}); err != nil {
+	if err := s.Record(ctx, []webhook.Result{{Attempt: attempt, DueAt: now, State: webhook.Pending, Spent: 1, NextAttemptAt: now}}); err != nil {
 		t.Fatal(err)
 	}
 	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro")

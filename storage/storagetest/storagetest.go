@@ -38,6 +38,7 @@ func Run(t *testing.T, location func(t *testing.T) Open) {
 		{"ResultMovesItsDeliveryOn", testRecord},
 		{"ResultAfterTheEndIsHistoryOnly", testRecordLate},
 		{"ResendGivesTheWholeSchedule", testResend},
+		{"ResultOfAnAttemptBeforeAResendKeepsTheResend", testRecordAfterResend},
 		{"SubscribersAreKeptWhole", testSubscribers},
 		{"RemovalCancelsWhatIsPending", testRemove},
 		{"ListsArePagedNewestFirst", testPages},
@@ -102,7 +103,7 @@ func due(t *testing.T, s webhook.Store, sub webhook.Subscriber, now time.Time) (
 func result(d webhook.DeliveryID, number int, state webhook.State, change ...func(*webhook.Result)) webhook.Result {
 	r := webhook.Result{
 		Attempt: webhook.Attempt{DeliveryID: d, Number: number, StartedAt: start, Duration: 1500 * time.Microsecond, Outcome: webhook.OK, Code: 200},
-		State:   state, Spent: number,
+		DueAt:   start, State: state, Spent: number,
 	}
 	if state != webhook.Delivered {
 		r.Attempt.Outcome, r.Attempt.Code = webhook.HTTPStatus, 503
@@ -336,7 +337,9 @@ func testRecord(t *testing.T, open Open) {
 	failed := result(first, 1, webhook.Pending, func(r *webhook.Result) {
 		r.Attempt.Outcome, r.Attempt.Code, r.Attempt.Error = webhook.Connect, 0, "connection refused"
 	})
-	ok := result(first, 2, webhook.Delivered, func(r *webhook.Result) { r.Attempt.ResponseBody = []byte("thanks\xff") })
+	ok := result(first, 2, webhook.Delivered, func(r *webhook.Result) {
+		r.DueAt, r.Attempt.ResponseBody = start.Add(time.Minute), []byte("thanks\xff")
+	})
 	dead := result(second, 1, webhook.Dead)
 	must(t, s.Record(ctx, []webhook.Result{failed}))
 	equal(t, "retried", delivery(t, s, first), webhook.Delivery{
@@ -405,6 +408,24 @@ func testResend(t *testing.T, open Open) {
 	}
 	if jobs, _ := due(t, s, sub, at); len(jobs) != 2 {
 		t.Errorf("%d are due, want 2", len(jobs))
+	}
+}
+
+func testRecordAfterResend(t *testing.T, open Open) {
+	s := open(t)
+	sub := subscriber(t, s)
+	a := event(s, "a", start, sub)
+	accept(t, s, a)
+	id, at := a.Deliveries[0].ID, start.Add(time.Second)
+	_, err := s.Resend(ctx, []webhook.DeliveryID{id}, at)
+	must(t, err)
+	must(t, s.Record(ctx, []webhook.Result{result(id, 1, webhook.Dead)}))
+	if d := delivery(t, s, id); d.State != webhook.Pending || d.Attempts != 1 || d.Spent != 0 || !d.NextAttemptAt.Equal(at) || d.LastCode != 503 {
+		t.Errorf("the resent delivery became %+v", d)
+	}
+	must(t, s.Record(ctx, []webhook.Result{result(id, 2, webhook.Delivered, func(r *webhook.Result) { r.DueAt = at })}))
+	if d := delivery(t, s, id); d.State != webhook.Delivered || d.Attempts != 2 {
+		t.Errorf("the delivery became %+v", d)
 	}
 }
 
