@@ -170,7 +170,11 @@ func (a *appliance) deaden(t *testing.T, n int) (api.Subscriber, []webhook.Deliv
 	results := make([]webhook.Result, n)
 	for i := range ids {
 		ids[i] = a.publish(t, "order.created").Deliveries[0].ID
-		results[i] = webhook.Result{State: webhook.Dead, Attempt: webhook.Attempt{
+		d, err := a.store.Delivery(t.Context(), ids[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		results[i] = webhook.Result{DueAt: d.NextAttemptAt, State: webhook.Dead, Attempt: webhook.Attempt{
 			DeliveryID: ids[i], Number: 1, StartedAt: time.Now(), Outcome: webhook.HTTPStatus, Code: 500,
 		}}
 	}

@@ -111,7 +111,11 @@ func (r *remote) deaden(t *testing.T) webhook.DeliveryID {
 		t.Fatal(err)
 	}
 	id := p.Deliveries[0].ID
-	err := r.store.Record(t.Context(), []webhook.Result{{State: webhook.Dead, Attempt: webhook.Attempt{
+	d, err := r.store.Delivery(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = r.store.Record(t.Context(), []webhook.Result{{DueAt: d.NextAttemptAt, State: webhook.Dead, Attempt: webhook.Attempt{
 		DeliveryID: id, Number: 1, StartedAt: time.Now(), Outcome: webhook.HTTPStatus, Code: 500,
 		ResponseBody: []byte("\x1b]0;owned\x07no such table"),
 	}}})
