@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestCommands types the commands as a user does. Each script has a folder, a
-// free address for each of $INBOUND and $RECEIVER, and the commands beside
+// free address for each of $INBOUND, $ADMIN and $RECEIVER, and the commands beside
 // those of testscript:
 //
 //	ready              waits until the appliance at $INBOUND is ready
@@ -41,9 +41,11 @@ func TestCommands(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "app/cli/testdata",
 		Setup: func(env *testscript.Env) error {
-			env.Setenv("INBOUND", freeAddress(t))
-			env.Setenv("RECEIVER", freeAddress(t))
+			for _, name := range []string{"INBOUND", "ADMIN", "RECEIVER"} {
+				env.Setenv(name, freeAddress(t))
+			}
 			env.Setenv("PINTLE_INBOUND_LISTEN", env.Getenv("INBOUND"))
+			env.Setenv("PINTLE_ADMIN_LISTEN", env.Getenv("ADMIN"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -132,14 +134,14 @@ func TestReadmeCommandsWork(t *testing.T) {
 	}
 
 	dir := t.TempDir()
-	for _, name := range []string{"main.go", "go.mod", "go.sum", "schema.sql", "config.example.toml", "Makefile", "app", "storage"} {
+	for _, name := range []string{"main.go", "go.mod", "go.sum", "schema.sql", "config.example.toml", "Makefile", "app", "storage", "tui"} {
 		copyTree(t, name, filepath.Join(dir, name))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
 	defer cancel()
 	shell := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", commands)
 	shell.Dir = dir
-	shell.Env = append(os.Environ(), "PINTLE_INBOUND_LISTEN="+inbound)
+	shell.Env = append(os.Environ(), "PINTLE_INBOUND_LISTEN="+inbound, "PINTLE_ADMIN_LISTEN=127.0.0.1:0")
 	// A group of its own, so that nothing of it outlives the test.
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
@@ -188,12 +190,18 @@ var mayImport = map[string][]string{
 	"app/gateway":         {"app/webhook", "app/signature", "app/security", "app/strictjson"},
 	"app/dispatch":        {"app/webhook", "app/signature", "app/security"},
 	"app/admin/api":       {"app/webhook"},
-	"app/admin":           {"app/webhook", "app/admin/api", "app/strictjson"},
+	"app/admin":           {"app/webhook", "app/admin/api", "app/admin/query", "app/feed", "app/strictjson"},
+	"app/admin/query":     {},
 	"app/admin/client":    {"app/webhook", "app/admin/api"},
+	"app/feed":            {"app/webhook", "app/admin/api"},
+	"app/metrics":         {"app/webhook"},
 	"app/sandbox":         {"app/webhook", "app/signature"},
-	"app/cli":             {"app/…", "app", "storage"},
+	"app/cli":             {"app/…", "app", "storage", "tui", "tui/text"},
 	"app/bench":           {"app/webhook", "app/signature"}, // a program of its own
 	"app/crash":           {},
+	"docs/pictures":       {}, // likewise
+	"tui":                 {"app/webhook", "app/admin/api", "tui/text"},
+	"tui/text":            {},
 	"storage":             {"app/webhook", "storage/sqlite"},
 	"storage/sqlite":      {"app/webhook"},
 	"storage/storagetest": {"app/webhook"},

@@ -10,7 +10,7 @@
 -- them: webhook_subscribers and webhook_logs.
 
 PRAGMA application_id = 1347310668; -- "PNTL"
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 -- What the appliance keeps for itself.
 --   installation    the ten hexadecimal digits that end every id
@@ -38,7 +38,8 @@ CREATE TABLE webhook_subscribers (
   schedule      TEXT    NOT NULL CHECK (json_type(schedule) = 'array'), -- milliseconds; []: outbound.schedule
   final_on_4xx  INTEGER NOT NULL CHECK (final_on_4xx IN (0, 1)),
   created_at    INTEGER NOT NULL,
-  updated_at    INTEGER NOT NULL
+  updated_at    INTEGER NOT NULL,
+  old_secrets   TEXT    NOT NULL DEFAULT '[]' CHECK (json_type(old_secrets) = 'array') -- {"secret","until"}, the newest first
 ) STRICT;
 
 -- What happened, accepted once and never changed.
@@ -78,26 +79,99 @@ CREATE TABLE deliveries (
   CHECK ((state = 'pending') = (finished_at IS NULL))
 ) STRICT;
 
--- The next deliveries of one subscriber, in the order in which they fall due.
+-- The next deliveries of one subscriber, in the order in which they fall due;
+-- and the list of what is pending, while that is little enough to be sorted.
 CREATE INDEX deliveries_due ON deliveries (subscriber_id, next_attempt_at) WHERE state = 'pending';
--- The deliveries of one event.
+-- The deliveries of one event, by age; and how many of them are in each state.
 CREATE INDEX deliveries_by_event ON deliveries (event_id);
 -- The deliveries of one subscriber, by age.
 CREATE INDEX deliveries_by_subscriber ON deliveries (subscriber_id);
 -- The dead letters, by age.
 CREATE INDEX deliveries_dead ON deliveries (state) WHERE state = 'dead';
+-- The oldest and the newest dead letter of one subscriber and cause; and the
+-- list of a subscriber's, while they are few enough to be sorted.
+CREATE INDEX deliveries_dead_by_cause ON deliveries (subscriber_id, last_outcome, last_code) WHERE state = 'dead';
 
 -- One HTTP try of a delivery.
 CREATE TABLE attempts (
-  delivery_id   INTEGER NOT NULL REFERENCES deliveries (id),
-  number        INTEGER NOT NULL,                -- counts from 1
-  started_at    INTEGER NOT NULL,
-  duration      INTEGER NOT NULL,                -- microseconds
-  outcome       TEXT    NOT NULL,                -- ok, http_status, timeout, …
-  code          INTEGER,                         -- HTTP status; NULL without an answer
-  error         TEXT,                            -- what went wrong; NULL if nothing did
-  response_body BLOB,                            -- the beginning of the answer; NULL if it was empty
+  delivery_id     INTEGER NOT NULL REFERENCES deliveries (id),
+  number          INTEGER NOT NULL,              -- counts from 1
+  started_at      INTEGER NOT NULL,
+  duration        INTEGER NOT NULL,              -- microseconds
+  outcome         TEXT    NOT NULL,              -- ok, http_status, timeout, …
+  code            INTEGER,                       -- HTTP status; NULL without an answer
+  error           TEXT,                          -- what went wrong; NULL if nothing did
+  response_body   BLOB,                          -- the beginning of the answer; NULL if it was empty
+  remote_addr     TEXT,                          -- address and port; NULL without a connection
+  request_header  TEXT,                          -- lines "Name: value", credentials hidden
+  response_header TEXT,                          -- likewise; NULL without an answer
+  dns             INTEGER,                       -- microseconds, as are the next three; NULL if it did not take place
+  connect         INTEGER,
+  tls             INTEGER,
+  wait            INTEGER,                       -- from the request being written to the first byte of the answer
   PRIMARY KEY (delivery_id, number)
+) STRICT, WITHOUT ROWID;
+
+-- Who may use the admin API. Only a digest of the token is kept.
+CREATE TABLE tokens (
+  id         INTEGER PRIMARY KEY,
+  name       TEXT    NOT NULL,
+  role       TEXT    NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),
+  hash       BLOB    NOT NULL CHECK (length(hash) = 32),  -- SHA-256 of what its bearer presents
+  created_at INTEGER NOT NULL,
+  revoked_at INTEGER                             -- NULL while it is valid
+) STRICT;
+
+-- The three tables below count the ones above, so that no screen has to. They
+-- change in the transaction that changes what they count.
+
+-- How many deliveries there are now: of each subscriber, and under the
+-- subscriber 0 of all. A row may say 0.
+CREATE TABLE tallies (
+  state         TEXT    NOT NULL,
+  subscriber_id INTEGER NOT NULL,
+  outcome       TEXT    NOT NULL,                -- that of the last attempt if pending or dead, else ''
+  code          INTEGER NOT NULL,                -- likewise; 0 without an answer
+  count         INTEGER NOT NULL,
+  PRIMARY KEY (state, subscriber_id, outcome, code)
+) STRICT, WITHOUT ROWID;
+
+-- How many there have been since the file was made.
+--   events, attempts
+CREATE TABLE counters (
+  name  TEXT    PRIMARY KEY,
+  value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What happened in each minute: to each subscriber, and under the subscriber 0
+-- to all. A minute in which nothing did has no row.
+CREATE TABLE rollups (
+  minute        INTEGER NOT NULL,                -- since 1970
+  subscriber_id INTEGER NOT NULL,
+  events        INTEGER NOT NULL,                -- accepted; only of the subscriber 0
+  attempts      INTEGER NOT NULL,                -- ended
+  failed        INTEGER NOT NULL,                -- of those, neither ok nor interrupted
+  delivered     INTEGER NOT NULL,                -- deliveries that came to this end
+  dead          INTEGER NOT NULL,
+  b0            INTEGER NOT NULL,                -- attempts by duration: up to 1 ms
+  b1            INTEGER NOT NULL,                -- 2 ms
+  b2            INTEGER NOT NULL,                -- 5 ms
+  b3            INTEGER NOT NULL,                -- 10 ms
+  b4            INTEGER NOT NULL,                -- 20 ms
+  b5            INTEGER NOT NULL,                -- 50 ms
+  b6            INTEGER NOT NULL,                -- 100 ms
+  b7            INTEGER NOT NULL,                -- 200 ms
+  b8            INTEGER NOT NULL,                -- 500 ms
+  b9            INTEGER NOT NULL,                -- 1 s
+  b10           INTEGER NOT NULL,                -- 2 s
+  b11           INTEGER NOT NULL,                -- 5 s
+  b12           INTEGER NOT NULL,                -- 10 s
+  b13           INTEGER NOT NULL,                -- 20 s
+  b14           INTEGER NOT NULL,                -- longer
+  last_at       INTEGER NOT NULL,                -- when the last attempt ended; 0 if there was none
+  last_outcome  TEXT    NOT NULL,
+  last_code     INTEGER NOT NULL,
+  PRIMARY KEY (minute, subscriber_id)
 ) STRICT, WITHOUT ROWID;
 
 -- One row per attempt, with what was sent and what came back.
@@ -115,6 +189,9 @@ SELECT
   a.outcome                                                  AS outcome,
   a.error                                                    AS error,
   a.duration                                                 AS duration_us,
+  a.remote_addr                                              AS remote_addr,
+  a.request_header                                           AS request_header,
+  a.response_header                                          AS response_header,
   a.started_at                                               AS created_at
 FROM attempts a
 JOIN deliveries d ON d.id = a.delivery_id

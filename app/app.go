@@ -5,21 +5,24 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/pintle/pintle/app/admin"
+	"github.com/pintle/pintle/app/admin/api"
 	"github.com/pintle/pintle/app/config"
 	"github.com/pintle/pintle/app/dispatch"
+	"github.com/pintle/pintle/app/feed"
 	"github.com/pintle/pintle/app/gateway"
+	"github.com/pintle/pintle/app/metrics"
 	"github.com/pintle/pintle/app/security"
 	"github.com/pintle/pintle/app/webhook"
 )
@@ -31,6 +34,9 @@ const (
 	// readyFor is how long an answer to "is it ready" is believed: asking the
 	// disk is not for everybody who can reach the port, as often as they like.
 	readyFor = time.Second
+	// adminWriteTimeout is how long an answer of the admin API may take, from
+	// the end of its request: that of a replay of very many deliveries too.
+	adminWriteTimeout = 5 * time.Minute
 
 	inboundSecret = "inbound_secret" // the name of the setting
 )
@@ -40,20 +46,22 @@ type Options struct {
 	Config  *config.Config
 	Version string
 	Logger  *slog.Logger
-	// Open opens the store that the configuration names.
-	Open func(context.Context) (webhook.Store, error)
+	// Open opens the store that the configuration names. The store tells
+	// onCommit of each commit: how many writes shared it, and how long it took.
+	Open func(ctx context.Context, onCommit func(writes int, took time.Duration)) (webhook.Store, error)
 	// Dev allows deliveries to loopback addresses.
 	Dev bool
 }
 
 // An App is a running appliance.
 type App struct {
-	logger  *slog.Logger
-	inbound net.Listener
-	secret  webhook.Secret
-	fresh   bool // the secret was made at this start
-	failed  chan error
-	stops   []namedStop
+	logger   *slog.Logger
+	inbound  net.Listener
+	adminURL string
+	secret   webhook.Secret
+	fresh    bool // the secret was made at this start
+	failed   chan error
+	stops    []namedStop
 }
 
 // A namedStop ends a part that was started.
@@ -65,7 +73,7 @@ type namedStop struct {
 // Start starts an appliance, and returns when it receives and delivers. If a
 // part cannot start, those that were started before it are stopped again.
 func Start(ctx context.Context, o Options) (*App, error) {
-	a := &App{logger: o.Logger, failed: make(chan error, 2)}
+	a := &App{logger: o.Logger, failed: make(chan error, 3)}
 	if err := a.start(ctx, o); err != nil {
 		return nil, errors.Join(err, a.Stop(ctx))
 	}
@@ -78,7 +86,9 @@ func (a *App) start(ctx context.Context, o Options) error {
 	for _, warning := range c.Warnings() {
 		a.logger.Warn(warning)
 	}
-	store, err := o.Open(ctx)
+	started := time.Now()
+	counted, live := metrics.New(), feed.New(started)
+	store, err := o.Open(ctx, counted.Committed)
 	if err != nil {
 		return err
 	}
@@ -98,6 +108,7 @@ func (a *App) start(ctx context.Context, o Options) error {
 		Policy:  webhook.RetryPolicy{Retries: c.Outbound.Retries, Schedule: c.Outbound.Schedule, Jitter: c.Outbound.Jitter},
 		Timeout: c.Outbound.Timeout, Concurrency: c.Outbound.Concurrency, MaxInFlight: c.Outbound.MaxInFlight,
 		AgentID: c.Outbound.AgentID, UserAgent: c.Outbound.UserAgent,
+		Observer: observer{live, counted},
 	})
 	if err := dispatcher.Start(ctx); err != nil {
 		return err
@@ -108,29 +119,44 @@ func (a *App) start(ctx context.Context, o Options) error {
 		return nil
 	})
 
-	ready := &readiness{check: store.Check}
-	socket, err := listenSocket(c.Socket())
-	if err != nil {
-		return fmt.Errorf("open admin socket: %w", err)
-	}
-	a.serve("admin API", socket, &http.Server{
-		Handler: admin.New(admin.Options{
-			Store: store, Dispatcher: dispatcher, Logger: a.logger, Version: o.Version,
-			CheckURL: guard.CheckURL, InboundSecret: func() webhook.Secret { return a.secret }, Ready: ready.ready,
-		}),
-		ReadHeaderTimeout: 5 * time.Second,
-		IdleTimeout:       time.Minute,
-	})
+	counted.Watch(store.Stats, dispatcher.Subscribers)
 
+	// The admin API tells where the inbound endpoint is, so that its listener is
+	// opened first; it is served last, when all the rest is there.
 	if a.inbound, err = net.Listen("tcp", c.Inbound.Listen); err != nil {
 		return fmt.Errorf("open inbound listener: %w", err)
 	}
+	a.onStop("inbound listener", func(context.Context) error {
+		if err := a.inbound.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	certificate, names, err := adminTLS(c.Admin)
+	if err != nil {
+		return err
+	}
+	ready := &readiness{check: store.Check}
+	handlers := admin.New(admin.Options{
+		Store: store, Dispatcher: dispatcher, Logger: a.logger, Version: o.Version,
+		CheckURL: guard.CheckURL, InboundSecret: func() webhook.Secret { return a.secret }, Ready: ready.ready,
+		Hosts: adminHosts(c.Admin, names), Feed: live, Metrics: counted.Handler(a.logger),
+		Sandbox: newSender(a.InboundURL(c.Inbound.Path), a.secret), StartedAt: started,
+		InboundURL: a.InboundURL(c.Inbound.Path), MaxInFlight: c.Outbound.MaxInFlight,
+		Rate: func() api.Rate { return live.Rate(time.Now()) }, DatabasePath: c.Storage.Path, Warnings: c.Warnings(),
+	})
+	if err := a.serveAdmin(c, handlers, certificate); err != nil {
+		return err
+	}
+	a.onStop("live stream", func(context.Context) error { live.Close(); return nil })
+
 	a.serve("inbound server", a.inbound, &http.Server{
 		Handler: gateway.New(gateway.Options{
 			Publisher: dispatcher, IDs: store.IDs(), Logger: a.logger,
 			Source:  webhook.Source{Name: webhook.SourceInbound, Path: c.Inbound.Path, Secrets: []webhook.Secret{a.secret}},
 			Enabled: c.Inbound.Enabled, ValidateSignature: c.Inbound.ValidateSignature,
 			MaxClockSkew: c.Inbound.MaxClockSkew, MaxBody: c.Inbound.MaxBody, Ready: ready.ready,
+			Observe: observer{live, counted}.received,
 		}),
 		ReadHeaderTimeout:            5 * time.Second,
 		ReadTimeout:                  gateway.ReadTimeout,
@@ -140,7 +166,43 @@ func (a *App) start(ctx context.Context, o Options) error {
 		DisableGeneralOptionsHandler: true,
 	})
 	a.logger.Info("pintle is running", "version", o.Version, "inbound", a.InboundURL(c.Inbound.Path),
-		"database", c.Storage.Path, "admin_socket", c.Socket(), "config", c.File)
+		"database", c.Storage.Path, "admin_socket", c.Socket(), "admin", a.adminURL, "config", c.File)
+	return nil
+}
+
+// serveAdmin serves the admin API on its socket and, if it has one, on its
+// address.
+func (a *App) serveAdmin(c *config.Config, handlers admin.Handlers, certificate *tls.Config) error {
+	socket, err := listenSocket(c.Socket())
+	if err != nil {
+		return fmt.Errorf("open admin socket: %w", err)
+	}
+	a.serve("admin API", socket, &http.Server{
+		Handler:           handlers.Socket,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       time.Minute,
+	})
+	if c.Admin.Listen == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", c.Admin.Listen)
+	if err != nil {
+		return fmt.Errorf("open admin listener: %w", err)
+	}
+	a.adminURL = "http://" + l.Addr().String()
+	if certificate != nil {
+		a.adminURL = "https://" + l.Addr().String()
+	}
+	a.serve("admin listener", l, &http.Server{
+		Handler:                      handlers.TCP,
+		TLSConfig:                    certificate,
+		ReadHeaderTimeout:            5 * time.Second,
+		ReadTimeout:                  30 * time.Second,
+		WriteTimeout:                 adminWriteTimeout,
+		IdleTimeout:                  time.Minute,
+		MaxHeaderBytes:               32 << 10,
+		DisableGeneralOptionsHandler: true,
+	})
 	return nil
 }
 
@@ -164,42 +226,17 @@ func loadSecret(ctx context.Context, store webhook.Store, configured webhook.Sec
 	return secret, true, nil
 }
 
-// listenSocket opens a Unix socket that only its owner may use. A socket that
-// nobody answers on is what a killed process left, and is replaced.
-func listenSocket(path string) (net.Listener, error) {
-	if info, err := os.Lstat(path); err == nil {
-		if info.Mode().Type() != os.ModeSocket {
-			return nil, fmt.Errorf("%s exists and is no socket", path)
-		}
-		if conn, err := net.Dial("unix", path); err == nil {
-			conn.Close()
-			return nil, fmt.Errorf("%s is in use by another process", path)
-		}
-		if err := os.Remove(path); err != nil {
-			return nil, err
-		}
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		if len(path) > 100 {
-			err = fmt.Errorf("%w (the system bounds the length of the path: set admin.socket to a shorter one)", err)
-		}
-		return nil, err
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
-}
-
 // serve runs a server until its stop, which waits for its requests.
 func (a *App) serve(name string, l net.Listener, server *http.Server) {
 	server.ErrorLog = slog.NewLogLogger(a.logger.With("server", name).Handler(), slog.LevelDebug)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		serve := server.Serve
+		if server.TLSConfig != nil {
+			serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
+		}
+		if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
 			a.failed <- fmt.Errorf("%s: %w", name, err)
 		}
 	}()
@@ -242,9 +279,38 @@ func (a *App) Stop(ctx context.Context) error {
 // InboundURL is where senders post to the path.
 func (a *App) InboundURL(path string) string { return "http://" + a.inbound.Addr().String() + path }
 
+// AdminURL is where the admin API is for those who come with a token; empty:
+// nowhere.
+func (a *App) AdminURL() string { return a.adminURL }
+
 // Secret is that of the inbound endpoint, and fresh whether it was made at
 // this start, so that it is to be shown.
 func (a *App) Secret() (secret webhook.Secret, fresh bool) { return a.secret, a.fresh }
+
+// An observer tells the live stream and the metrics what happens.
+type observer struct {
+	live    *feed.Feed
+	counted *metrics.Metrics
+}
+
+// Accepted is told of each event; see [dispatch.Observer].
+func (o observer) Accepted(e *webhook.Event, deliveries int, duplicate bool) {
+	o.live.Accepted(e, deliveries, duplicate)
+}
+
+// Attempted is told of each attempt; see [dispatch.Observer].
+func (o observer) Attempted(e *webhook.Event, s *webhook.Subscriber, r *webhook.Result) {
+	o.live.Attempted(e, s, r)
+	o.counted.Attempted(e, s, r)
+}
+
+// received is told of each inbound request.
+func (o observer) received(r gateway.Receipt) {
+	o.counted.Received(r.Source, r.Result, r.Took)
+	if r.RequestID != "" {
+		o.live.Rejected(feed.Rejection{ID: r.RequestID, Source: r.Source, Status: r.Status, Code: r.Result, At: r.At})
+	}
+}
 
 // readiness answers whether events can be stored, from memory if it was asked
 // a moment ago.

@@ -35,7 +35,7 @@ func configure(t *testing.T, set ...string) *config.Config {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	set = append([]string{"storage.path=" + filepath.Join(dir, "pintle.db"), "inbound.listen=127.0.0.1:0"}, set...)
+	set = append([]string{"storage.path=" + filepath.Join(dir, "pintle.db"), "inbound.listen=127.0.0.1:0", "admin.listen=127.0.0.1:0"}, set...)
 	c, err := config.Load(config.Options{File: file, Set: set})
 	if err != nil {
 		t.Fatal(err)
@@ -51,8 +51,8 @@ func start(t *testing.T, c *config.Config) (*app.App, error) {
 	}
 	return app.Start(t.Context(), app.Options{
 		Config: c, Version: "test", Logger: slog.New(slog.DiscardHandler),
-		Open: func(ctx context.Context) (webhook.Store, error) {
-			return storage.Open(ctx, storage.Options{Path: c.Storage.Path, Schema: string(schema), Synchronous: "normal"})
+		Open: func(ctx context.Context, onCommit func(int, time.Duration)) (webhook.Store, error) {
+			return storage.Open(ctx, storage.Options{Path: c.Storage.Path, Schema: string(schema), Synchronous: "normal", OnCommit: onCommit})
 		},
 	})
 }

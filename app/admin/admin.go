@@ -2,9 +2,10 @@
 // document that is made from the types in package api.
 //
 // Every refusal has one shape, [api.Error], and every condition of the domain
-// one status and code, in one table. Whoever reaches the handler may do
-// everything: the permission is that of the Unix socket that it is served on. A
-// request that a web page could have caused is refused all the same.
+// one status and code, in one table. Whoever reaches the Unix socket may do
+// everything, for its file mode is the permission; on a network, the token that
+// comes with a request says what its bearer may do. A request that a web page
+// could have caused is refused on both.
 package admin
 
 import (
@@ -12,17 +13,18 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"path"
 	"reflect"
 	"runtime/debug"
-	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/pintle/pintle/app/admin/api"
+	"github.com/pintle/pintle/app/feed"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -35,6 +37,19 @@ type Dispatcher interface {
 	// Publish stores the event with its deliveries and begins to send them. It
 	// gives the event its id and time of receipt.
 	Publish(ctx context.Context, e webhook.Event, key webhook.DedupeKey) (webhook.Accepted, []webhook.NewDelivery, error)
+	// PublishTo is Publish, but to this subscriber only and whatever its
+	// patterns.
+	PublishTo(ctx context.Context, e webhook.Event, key webhook.DedupeKey, to webhook.SubscriberID) (webhook.Accepted, []webhook.NewDelivery, error)
+
+	// Subscriber returns the subscriber with this id.
+	Subscriber(id webhook.SubscriberID) (webhook.Subscriber, bool)
+	// Subscribers returns all subscribers, the newest first. The list is
+	// shared: it must not be changed.
+	Subscribers() []*webhook.Subscriber
+	// Recipients returns the subscribers that receive such an event.
+	Recipients(e *webhook.Event) []webhook.SubscriberID
+	// Policy is when failed deliveries to the subscriber are tried again.
+	Policy(id webhook.SubscriberID) webhook.RetryPolicy
 	// AddSubscriber stores a new subscriber and gives it its id and times.
 	AddSubscriber(ctx context.Context, s webhook.Subscriber) (webhook.Subscriber, error)
 	// UpdateSubscriber applies the change, while nobody else changes the
@@ -42,9 +57,19 @@ type Dispatcher interface {
 	UpdateSubscriber(ctx context.Context, id webhook.SubscriberID, change func(*webhook.Subscriber) error) (webhook.Subscriber, error)
 	// RemoveSubscriber removes the subscriber and cancels what waits for it.
 	RemoveSubscriber(ctx context.Context, id webhook.SubscriberID) error
-	// Resend sends deliveries again, with their whole schedule before them,
-	// and returns those that it took up.
-	Resend(ctx context.Context, ids []webhook.DeliveryID) ([]webhook.Delivery, error)
+
+	// Resend sends deliveries again, with their whole schedule before them: the
+	// first at the time, each further one so much later. It returns those that
+	// it took up.
+	Resend(ctx context.Context, ids []webhook.DeliveryID, first time.Time, every time.Duration) ([]webhook.Delivery, error)
+	// Replay makes new deliveries of stored events, which it gives their ids,
+	// and returns those that it made.
+	Replay(ctx context.Context, replays []webhook.Replay) ([]webhook.Delivery, error)
+	// Cancel gives up what is pending of these, and returns what it was.
+	Cancel(ctx context.Context, ids []webhook.DeliveryID) ([]webhook.Delivery, error)
+
+	// InFlight is how many requests are under way.
+	InFlight() int
 }
 
 // Options are what the API works on. All fields without a stated default are
@@ -61,19 +86,53 @@ type Options struct {
 	// InboundSecret is the secret of the endpoint in the section inbound; nil,
 	// or an empty secret: there is none to tell.
 	InboundSecret func() webhook.Secret
+	// Sandbox posts events to the inbound endpoint; nil: there is none.
+	Sandbox Sandbox
+	// StartedAt is when the process started.
+	StartedAt time.Time
+	// InboundURL is where senders post.
+	InboundURL string
+	// MaxInFlight is how many requests may be under way.
+	MaxInFlight int
+	// Rate is what went on in the last seconds; nil: the last minute stands in.
+	Rate func() api.Rate
+	// DatabasePath is a file on the disk whose room is watched; empty: none is.
+	DatabasePath string
+	// Warnings are what the operator should know of the configuration.
+	Warnings []string
 	// Ready says why the appliance cannot store or deliver; nil: it always can.
 	Ready func(context.Context) error
+	// Hosts are the names under which the API is reached over a network, beside
+	// localhost and IP addresses; "*.example.com" stands for one level below.
+	Hosts []string
+	// Feed is the live stream; nil: there is none.
+	Feed *feed.Feed
+	// Metrics answers at /metrics; nil: nothing does.
+	Metrics http.Handler
+}
+
+// Handlers are the API, as it is served on each kind of listener.
+type Handlers struct {
+	// Socket trusts whoever reaches it.
+	Socket http.Handler
+	// TCP asks for a token.
+	TCP http.Handler
 }
 
 // server answers requests.
 type server struct {
 	o   Options
 	api huma.API
+	// roles are what each operation needs, by its id; empty: nothing.
+	roles   map[string]webhook.Role
+	board   board
+	tokens  tokens
+	streams atomic.Int64 // how many tails are open
 }
 
-// New returns the handler of the API.
-func New(o Options) http.Handler {
-	s := &server{o: o}
+// New returns the handlers of the API.
+func New(o Options) Handlers {
+	s := &server{o: o, roles: map[string]webhook.Role{}}
 	mux := http.NewServeMux()
 	s.api = humago.New(mux, huma.Config{
 		OpenAPI: &huma.OpenAPI{
@@ -91,11 +150,18 @@ func New(o Options) http.Handler {
 		RejectUnknownQueryParameters: true,
 		Transformers:                 []huma.Transformer{s.transform},
 	})
+	s.api.UseMiddleware(s.authorize)
 	s.registerHealth()
 	s.registerEvents()
 	s.registerSubscribers()
 	s.registerDeliveries()
+	s.registerDeadLetters()
+	s.registerStats()
+	s.registerSandbox()
 	s.registerSources()
+	s.registerTokens()
+	s.registerTail()
+	s.registerMetrics()
 
 	document := s.document()
 	serveDocument := func(w http.ResponseWriter, _ *http.Request) {
@@ -105,7 +171,10 @@ func New(o Options) http.Handler {
 	}
 	mux.HandleFunc("GET /openapi.json", serveDocument)
 	mux.HandleFunc("GET "+api.Prefix+"/openapi.json", serveDocument)
-	return s.guard(mux)
+	return Handlers{
+		Socket: s.guard(mux, s.fromSocket),
+		TCP:    s.guard(mux, s.fromNetwork),
+	}
 }
 
 // marshal writes an answer whole or not at all. A client that has gone away is
@@ -134,8 +203,9 @@ func (s *server) document() []byte {
 }
 
 // guard stands before all endpoints. It refuses what a web page could have
-// sent, and gives its own shape to what the mux would refuse in plain text.
-func (s *server) guard(mux *http.ServeMux) http.Handler {
+// sent and whom the listener does not know, and gives its own shape to what the
+// mux would refuse in plain text.
+func (s *server) guard(mux *http.ServeMux, admit func(*http.Request) (webhook.Role, *problem)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			fault := recover()
@@ -154,10 +224,12 @@ func (s *server) guard(mux *http.ServeMux) http.Handler {
 		header.Set("Cache-Control", "no-store")
 		header.Set("X-Content-Type-Options", "nosniff")
 
-		if p := forbidden(r); p != nil {
+		role, p := admit(r)
+		if p != nil {
 			s.refuse(w, p)
 			return
 		}
+		r = r.WithContext(withRole(r.Context(), role))
 		// The mux would redirect a path that is not in its shortest form.
 		if escaped := r.URL.EscapedPath(); escaped != path.Clean(escaped) {
 			s.refuse(w, notFoundProblem("There is no such path."))
@@ -176,23 +248,6 @@ func (s *server) guard(mux *http.ServeMux) http.Handler {
 		}
 		s.refuse(w, notFoundProblem("There is no such path."))
 	})
-}
-
-// forbidden returns why the request may not come in, or nil. A browser adds an
-// Origin to whatever a page sends elsewhere, and a page that has its own name
-// resolve to our address still names itself in Host.
-func forbidden(r *http.Request) *problem {
-	if len(r.Header.Values("Origin")) > 0 {
-		return &problem{status: http.StatusForbidden, code: "forbidden", message: "Requests from web pages are not allowed."}
-	}
-	host := r.Host
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	if host = strings.ToLower(host); host != "pintle" && host != "localhost" {
-		return &problem{status: http.StatusForbidden, code: "forbidden", message: "The Host of the request is not one of this API; use localhost."}
-	}
-	return nil
 }
 
 // A refusal takes what the mux would answer.
@@ -224,9 +279,10 @@ func body[T any](s *server) *huma.RequestBody {
 	}}
 }
 
-// register adds an operation. An error of its handler becomes the answer that
-// the table has for it.
-func register[I, O any](s *server, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
+// register adds an operation that needs the role; an empty one is open to all.
+// An error of its handler becomes the answer that the table has for it.
+func register[I, O any](s *server, role webhook.Role, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
+	s.roles[op.OperationID] = role
 	op.MaxBodyBytes = maxBody + 1 // the library refuses a body that reaches it
 	op.SkipValidateBody = true
 	if op.DefaultStatus == 0 {
@@ -256,27 +312,27 @@ func register[I, O any](s *server, op huma.Operation, handler func(context.Conte
 }
 
 func (s *server) registerHealth() {
-	register(s, huma.Operation{
+	register(s, "", huma.Operation{
 		OperationID: "healthz", Method: http.MethodGet, Path: "/healthz", Tags: []string{"health"},
 		Summary: "The process is alive",
-	}, func(context.Context, *struct{}) (*answer[api.Health], error) {
-		return &answer[api.Health]{api.Health{Status: "ok"}}, nil
+	}, func(context.Context, *struct{}) (*answer[api.Alive], error) {
+		return &answer[api.Alive]{api.Alive{Status: "ok"}}, nil
 	})
-	register(s, huma.Operation{
+	register(s, "", huma.Operation{
 		OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: []string{"health"},
 		Summary: "The appliance can store and deliver; 503 says why not",
-	}, func(ctx context.Context, _ *struct{}) (*answer[api.Health], error) {
+	}, func(ctx context.Context, _ *struct{}) (*answer[api.Alive], error) {
 		if s.o.Ready != nil {
 			if err := s.o.Ready(ctx); err != nil {
 				return nil, &problem{status: http.StatusServiceUnavailable, code: "not_ready", message: err.Error(), cause: err}
 			}
 		}
-		return &answer[api.Health]{api.Health{Status: "ready"}}, nil
+		return &answer[api.Alive]{api.Alive{Status: "ready"}}, nil
 	})
 }
 
 func (s *server) registerSources() {
-	register(s, huma.Operation{
+	register(s, webhook.Administrator, huma.Operation{
 		OperationID: "show-inbound-secret", Method: http.MethodGet, Path: api.Prefix + "/sources/inbound/secret", Tags: []string{"sources"},
 		Summary: "Show the secret of the inbound endpoint",
 	}, func(context.Context, *struct{}) (*answer[api.Secret], error) {

@@ -89,14 +89,14 @@ func TestRequestsFromWebPagesAndForeignHostsAreForbidden(t *testing.T) {
 		if c.origin != "" {
 			r.Header.Set("Origin", c.origin)
 		}
-		if got := forbidden(r) == nil; got != c.allowed {
+		if got := forbidden(r, onSocket) == nil; got != c.allowed {
 			t.Errorf("host %q, origin %q: allowed %v, want %v", c.host, c.origin, got, c.allowed)
 		}
 	}
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Host = "pintle"
 	r.Header["Origin"] = []string{""}
-	if forbidden(r) == nil {
+	if forbidden(r, onSocket) == nil {
 		t.Error("an empty Origin is allowed, want it forbidden like any other")
 	}
 }
@@ -124,7 +124,7 @@ func TestDecodeNamesEveryFault(t *testing.T) {
 }
 
 func TestDecodeNamesFaultsOfANestedObject(t *testing.T) {
-	var replay api.Replay
+	var replay api.DeadReplay
 	faults, err := decode([]byte(`{"filter":{"code":"x","colour":1,"since":"2h"},"dry_run":true}`), &replay)
 	if err != nil {
 		t.Fatal(err)
@@ -274,7 +274,7 @@ func TestDocumentListsAllPathsWithTheirBodiesAndOneShapeOfErrors(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/openapi.json", nil)
 	r.Host = "localhost"
 	w := httptest.NewRecorder()
-	New(Options{Version: "1.2.3"}).ServeHTTP(w, r)
+	New(Options{Version: "1.2.3"}).Socket.ServeHTTP(w, r)
 	var document struct {
 		Info  struct{ Version string }
 		Paths map[string]map[string]struct {
@@ -329,6 +329,20 @@ func TestDocumentListsAllPathsWithTheirBodiesAndOneShapeOfErrors(t *testing.T) {
 		"GET /api/v1/dead-letters":             false,
 		"POST /api/v1/dead-letters/replay":     true,
 		"GET /api/v1/sources/inbound/secret":   false,
+
+		"GET /metrics":                                false,
+		"POST /api/v1/events/{id}/replay":             true,
+		"POST /api/v1/replays":                        true,
+		"POST /api/v1/subscribers/{id}/rotate-secret": true,
+		"POST /api/v1/subscribers/{id}/test":          false,
+		"POST /api/v1/deliveries/{id}/cancel":         false,
+		"GET /api/v1/dead-letters/groups":             false,
+		"DELETE /api/v1/dead-letters":                 true,
+		"GET /api/v1/stats":                           false,
+		"GET /api/v1/tail":                            false,
+		"GET /api/v1/tokens":                          false,
+		"POST /api/v1/tokens":                         true,
+		"DELETE /api/v1/tokens/{id}":                  false,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -78,7 +78,7 @@ func start(t *testing.T) *appliance {
 			}
 			return nil
 		},
-	})}
+	}).Socket}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	if a.Client, err = client.New(client.Options{Socket: a.socket}); err != nil {
@@ -452,16 +452,16 @@ func TestReplayTakesDeadLettersByFilterByNameOrAll(t *testing.T) {
 	first, ids := a.deaden(t, 3)
 	dead := func() int { return len(collect(t, a.DeadLetters(ctx, api.DeliveryFilter{}, 0))) }
 	for _, c := range []struct {
-		replay api.Replay
+		replay api.DeadFilter
 		want   api.Replayed
 		left   int
 	}{
-		{api.Replay{DryRun: true}, api.Replayed{Matched: 3}, 3},
-		{api.Replay{Filter: api.DeliveryFilter{Code: 404}}, api.Replayed{}, 3},
-		{api.Replay{IDs: ids[:1]}, api.Replayed{Matched: 1, Replayed: 1}, 2},
-		{api.Replay{Filter: api.DeliveryFilter{Subscriber: first.ID, State: webhook.Dead}}, api.Replayed{Matched: 2, Replayed: 2}, 0},
+		{api.DeadFilter{DryRun: true}, api.Replayed{Matched: 3}, 3},
+		{api.DeadFilter{Filter: api.DeliveryFilter{Code: 404}}, api.Replayed{}, 3},
+		{api.DeadFilter{IDs: ids[:1]}, api.Replayed{Matched: 1, Replayed: 1}, 2},
+		{api.DeadFilter{Filter: api.DeliveryFilter{Subscriber: string(first.ID), State: webhook.Dead}}, api.Replayed{Matched: 2, Replayed: 2}, 0},
 	} {
-		got, err := a.ReplayDeadLetters(ctx, c.replay)
+		got, err := a.ReplayDeadLetters(ctx, api.DeadReplay{DeadFilter: c.replay})
 		if err != nil || got != c.want || dead() != c.left {
 			t.Errorf("%+v: got %+v, %v with %d left; want %+v with %d left", c.replay, got, err, dead(), c.want, c.left)
 		}
@@ -490,7 +490,7 @@ func TestReplayTakesDeadLettersByFilterByNameOrAll(t *testing.T) {
 func TestReplayWalksMoreDeadLettersThanOnePageHolds(t *testing.T) {
 	a := start(t)
 	_, ids := a.deaden(t, 1201)
-	got, err := a.ReplayDeadLetters(t.Context(), api.Replay{})
+	got, err := a.ReplayDeadLetters(t.Context(), api.DeadReplay{})
 	if want := (api.Replayed{Matched: len(ids), Replayed: len(ids)}); err != nil || got != want {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}

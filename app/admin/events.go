@@ -16,19 +16,31 @@ func (s *server) registerEvents() {
 	tags := []string{"events"}
 	publish := body[api.Publish](s)
 	publish.Required = true
-	register(s, huma.Operation{
+	register(s, webhook.Operator, huma.Operation{
 		OperationID: "publish-event", Method: http.MethodPost, Path: api.Prefix + "/events", Tags: tags,
 		Summary: "Publish an event", DefaultStatus: http.StatusAccepted, RequestBody: publish,
 		Description: "The answer comes once the event and all its deliveries are durable.",
 	}, s.publish)
-	register(s, huma.Operation{
+	register(s, webhook.Viewer, huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: api.Prefix + "/events", Tags: tags,
-		Summary: "List events",
+		Summary: "List events", Description: aboutPages,
 	}, s.listEvents)
-	register(s, huma.Operation{
+	register(s, webhook.Viewer, huma.Operation{
 		OperationID: "show-event", Method: http.MethodGet, Path: api.Prefix + "/events/{id}", Tags: tags,
 		Summary: "Show an event with its data and deliveries",
 	}, s.showEvent)
+	replay := body[api.EventReplay](s)
+	replay.Required = true
+	register(s, webhook.Operator, huma.Operation{
+		OperationID: "replay-event", Method: http.MethodPost, Path: api.Prefix + "/events/{id}/replay", Tags: tags,
+		Summary: "Make new deliveries of an event", RequestBody: body[api.ReplayTo](s),
+		Description: "To all subscribers that receive such an event now, or to the one that is named.",
+	}, s.replayEvent)
+	register(s, webhook.Operator, huma.Operation{
+		OperationID: "replay-events", Method: http.MethodPost, Path: api.Prefix + "/replays", Tags: tags,
+		Summary: "Make new deliveries of the events that a filter selects", RequestBody: replay,
+		Description: "To all subscribers that receive such events now, or to the one of them that is named. An empty filter selects all events. A replay that is cut short has replayed the newest.",
+	}, s.replayEvents)
 }
 
 func (s *server) publish(ctx context.Context, in *bodyInput) (*answer[api.Published], error) {
@@ -40,6 +52,10 @@ func (s *server) publish(ctx context.Context, in *bodyInput) (*answer[api.Publis
 	if err != nil {
 		return nil, err
 	}
+	return &answer[api.Published]{wirePublished(accepted, deliveries)}, nil
+}
+
+func wirePublished(accepted webhook.Accepted, deliveries []webhook.NewDelivery) api.Published {
 	published := api.Published{ID: accepted.ID, Status: api.StatusReceived, Deliveries: []api.PublishedDelivery{}}
 	if accepted.Duplicate {
 		published.Status = api.StatusDuplicate
@@ -47,7 +63,7 @@ func (s *server) publish(ctx context.Context, in *bodyInput) (*answer[api.Publis
 	for _, d := range deliveries {
 		published.Deliveries = append(published.Deliveries, api.PublishedDelivery{ID: d.ID, SubscriberID: d.SubscriberID})
 	}
-	return &answer[api.Published]{published}, nil
+	return published
 }
 
 // parsePublish reads the event to be published and makes the key that tells a
@@ -111,17 +127,24 @@ type eventQuery struct {
 }
 
 func (s *server) listEvents(ctx context.Context, in *eventQuery) (*answer[api.List[api.Event]], error) {
-	filter, err := eventFilter(in.EventFilter, time.Now())
-	if err != nil {
-		return nil, err
+	filter, faults := eventFilter(in.EventFilter, time.Now())
+	if len(faults) > 0 {
+		return nil, invalidRequest(faults)
 	}
 	return list(s, in.PageQuery, webhook.EventPrefix,
-		func(page webhook.Page) ([]webhook.Event, error) { return s.o.Store.Events(ctx, filter, page) },
-		wireEvent, func(e *api.Event) string { return string(e.ID) })
+		func(page webhook.Page) (webhook.List[webhook.EventSummary], error) {
+			return s.o.Store.Events(ctx, filter, page)
+		},
+		wireSummary)
 }
 
 type eventInput struct {
 	ID webhook.EventID `path:"id" doc:"evt_…"`
+}
+
+type eventBody struct {
+	ID webhook.EventID `path:"id" doc:"evt_…"`
+	bodyInput
 }
 
 func (s *server) showEvent(ctx context.Context, in *eventInput) (*answer[api.EventDetail], error) {
@@ -129,17 +152,119 @@ func (s *server) showEvent(ctx context.Context, in *eventInput) (*answer[api.Eve
 	if err != nil {
 		return nil, err
 	}
-	detail := api.EventDetail{Event: wireEvent(&e), Data: e.Data, Deliveries: []api.Delivery{}}
-	err = s.eachPage(ctx, webhook.DeliveryFilter{EventID: e.ID}, func(deliveries []webhook.Delivery) error {
-		for i := range deliveries {
-			detail.Deliveries = append(detail.Deliveries, wireDelivery(&deliveries[i]))
-		}
-		return nil
-	})
+	found, err := s.o.Store.Deliveries(ctx, webhook.DeliveryFilter{EventID: e.ID}, webhook.Page{Limit: api.MaxLimit})
 	if err != nil {
 		return nil, err
 	}
+	detail := api.EventDetail{Event: wireEvent(&e), Data: e.Data, Deliveries: make([]api.Delivery, len(found.Items))}
+	detail.Size, detail.Fanout, detail.FanoutPartial = len(e.Data), map[webhook.State]int{}, found.Next != ""
+	for i := range found.Items {
+		detail.Deliveries[i] = s.wireDelivery(&found.Items[i])
+		detail.Fanout[found.Items[i].State]++
+	}
 	return &answer[api.EventDetail]{detail}, nil
+}
+
+func (s *server) replayEvent(ctx context.Context, in *eventBody) (*answer[api.Replayed], error) {
+	var to api.ReplayTo
+	if len(in.RawBody) > 0 {
+		faults, err := decode(in.RawBody, &to)
+		if err != nil {
+			return nil, err
+		}
+		if len(faults) > 0 {
+			return nil, invalidRequest(faults)
+		}
+	}
+	e, err := s.o.Store.Event(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	recipients := []webhook.SubscriberID{to.Subscriber}
+	if to.Subscriber == "" {
+		recipients = s.o.Dispatcher.Recipients(&e)
+	} else if sub, ok := s.o.Dispatcher.Subscriber(to.Subscriber); !ok {
+		return nil, invalidRequest(webhook.FieldsError{"subscriber": "there is no such subscriber"})
+	} else if e.ClientID != "" && e.ClientID != sub.ClientID {
+		return nil, conflict("The event is another client's than the subscriber.")
+	}
+	now := time.Now()
+	var replays []webhook.Replay
+	for _, id := range recipients {
+		replays = append(replays, webhook.Replay{EventID: e.ID, Delivery: webhook.NewDelivery{SubscriberID: id}, DueAt: now})
+	}
+	made, err := s.o.Dispatcher.Replay(ctx, replays)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[api.Replayed]{api.Replayed{Matched: 1, Replayed: len(made)}}, nil
+}
+
+func (s *server) replayEvents(ctx context.Context, in *bodyInput) (*answer[api.Replayed], error) {
+	var replay api.EventReplay
+	faults, err := decode(in.RawBody, &replay)
+	if err != nil {
+		return nil, err
+	}
+	every := pace(replay.Rate, faults)
+	filter, filterFaults := eventFilter(replay.Filter, time.Now())
+	for name, fault := range filterFaults {
+		faults["filter."+name] = fault
+	}
+	if _, ok := s.o.Dispatcher.Subscriber(replay.Subscriber); replay.Subscriber != "" && !ok {
+		faults["subscriber"] = "there is no such subscriber"
+	}
+	if len(faults) > 0 {
+		return nil, invalidRequest(faults)
+	}
+	// Events that come meanwhile are delivered anyway.
+	now := time.Now()
+	if filter.Until.IsZero() || filter.Until.After(now) {
+		filter.Until = now
+	}
+	var replayed api.Replayed
+	for page := (webhook.Page{Limit: pageSize}); ; {
+		found, err := s.o.Store.Events(ctx, filter, page)
+		if err != nil {
+			return nil, err
+		}
+		replayed.Matched += len(found.Items)
+		if !replay.DryRun {
+			n, err := s.replayPage(ctx, found.Items, replay.Subscriber, now.Add(time.Duration(replayed.Replayed)*every), every)
+			replayed.Replayed += n
+			if err != nil {
+				return nil, err
+			}
+		}
+		if page.Before = found.Next; page.Before == "" {
+			return &answer[api.Replayed]{replayed}, nil
+		}
+	}
+}
+
+// replayPage makes new deliveries of events, the first due at the time and each
+// further one so much later. With an empty id they are for all that receive the
+// events, else for that one of them.
+func (s *server) replayPage(ctx context.Context, events []webhook.EventSummary, to webhook.SubscriberID, due time.Time, every time.Duration) (made int, err error) {
+	var replays []webhook.Replay
+	for i := range events {
+		for _, id := range s.o.Dispatcher.Recipients(&events[i].Event) {
+			if to == "" || id == to {
+				replays = append(replays, webhook.Replay{EventID: events[i].ID, Delivery: webhook.NewDelivery{SubscriberID: id}, DueAt: due})
+				due = due.Add(every)
+			}
+		}
+	}
+	for len(replays) > 0 {
+		n := min(pageSize, len(replays))
+		some, err := s.o.Dispatcher.Replay(ctx, replays[:n])
+		made += len(some)
+		if err != nil {
+			return made, err
+		}
+		replays = replays[n:]
+	}
+	return made, nil
 }
 
 func wireEvent(e *webhook.Event) api.Event {
@@ -147,4 +272,10 @@ func wireEvent(e *webhook.Event) api.Event {
 		ID: e.ID, Source: e.Source, Type: e.Type, Timestamp: e.Timestamp, ClientID: e.ClientID,
 		AgentID: e.AgentID, SenderKey: e.SenderKey, ReceivedAt: api.Time{Time: e.ReceivedAt},
 	}
+}
+
+func wireSummary(e *webhook.EventSummary) api.Event {
+	wire := wireEvent(&e.Event)
+	wire.Size, wire.Fanout, wire.FanoutPartial = e.Size, e.Deliveries, e.Partial
+	return wire
 }

@@ -2,14 +2,25 @@ package admin
 
 import (
 	"context"
+	"crypto/rand"
 	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/pintle/pintle/app/admin/api"
 	"github.com/pintle/pintle/app/webhook"
+)
+
+const (
+	// testType is the type of the events that test a subscriber.
+	testType = "pintle.test"
+	// defaultOverlap is how long an old secret stays valid, and maxOverlap how
+	// long it can.
+	defaultOverlap = 24 * time.Hour
+	maxOverlap     = 30 * 24 * time.Hour
 )
 
 // pausedByHand is the reason where whoever paused a subscriber gave none.
@@ -23,40 +34,50 @@ func (s *server) registerSubscribers() {
 	schema := create.Content["application/json"]
 	schema.Schema = &huma.Schema{AllOf: []*huma.Schema{schema.Schema, {Type: huma.TypeObject, Required: []string{"url", "events"}}}}
 
-	register(s, huma.Operation{
+	register(s, webhook.Viewer, huma.Operation{
 		OperationID: "list-subscribers", Method: http.MethodGet, Path: path, Tags: tags,
 		Summary: "List subscribers",
 	}, s.listSubscribers)
-	register(s, huma.Operation{
+	register(s, webhook.Administrator, huma.Operation{
 		OperationID: "add-subscriber", Method: http.MethodPost, Path: path, Tags: tags,
 		Summary: "Add a subscriber", DefaultStatus: http.StatusCreated, RequestBody: create,
 		Description: "A secret is made where none is given; this answer shows it.",
 	}, s.addSubscriber)
-	register(s, huma.Operation{
+	register(s, webhook.Viewer, huma.Operation{
 		OperationID: "show-subscriber", Method: http.MethodGet, Path: path + "/{id}", Tags: tags,
 		Summary: "Show a subscriber",
 	}, s.showSubscriber)
-	register(s, huma.Operation{
+	register(s, webhook.Administrator, huma.Operation{
 		OperationID: "change-subscriber", Method: http.MethodPatch, Path: path + "/{id}", Tags: tags,
 		Summary: "Change fields of a subscriber", RequestBody: change,
 		Description: "What is not named stays as it is; null gives a field its default.",
 	}, s.changeSubscriber)
-	register(s, huma.Operation{
+	register(s, webhook.Administrator, huma.Operation{
 		OperationID: "remove-subscriber", Method: http.MethodDelete, Path: path + "/{id}", Tags: tags,
 		Summary: "Remove a subscriber and cancel what waits for it", DefaultStatus: http.StatusNoContent,
 	}, s.removeSubscriber)
-	register(s, huma.Operation{
+	register(s, webhook.Operator, huma.Operation{
 		OperationID: "pause-subscriber", Method: http.MethodPost, Path: path + "/{id}/pause", Tags: tags,
 		Summary: "Pause a subscriber: its deliveries are made, and wait", RequestBody: pause,
 	}, s.pauseSubscriber)
-	register(s, huma.Operation{
+	register(s, webhook.Operator, huma.Operation{
 		OperationID: "resume-subscriber", Method: http.MethodPost, Path: path + "/{id}/resume", Tags: tags,
 		Summary: "Resume a paused subscriber",
 	}, s.resumeSubscriber)
-	register(s, huma.Operation{
+	register(s, webhook.Administrator, huma.Operation{
 		OperationID: "show-subscriber-secret", Method: http.MethodPost, Path: path + "/{id}/secret", Tags: tags,
 		Summary: "Show the secret of a subscriber",
 	}, s.showSecret)
+	register(s, webhook.Administrator, huma.Operation{
+		OperationID: "rotate-subscriber-secret", Method: http.MethodPost, Path: path + "/{id}/rotate-secret", Tags: tags,
+		Summary: "Replace the secret of a subscriber", RequestBody: body[api.Rotation](s),
+		Description: "For the overlap, deliveries carry a Standard Webhooks signature with the old secret too. This answer shows the new one.",
+	}, s.rotateSecret)
+	register(s, webhook.Operator, huma.Operation{
+		OperationID: "test-subscriber", Method: http.MethodPost, Path: path + "/{id}/test", Tags: tags,
+		Summary: "Send a test event to one subscriber", DefaultStatus: http.StatusAccepted,
+		Description: "The event has the type " + testType + " and reaches this subscriber whatever its patterns.",
+	}, s.testSubscriber)
 }
 
 type subscriberInput struct {
@@ -69,18 +90,32 @@ type subscriberBody struct {
 }
 
 func (s *server) listSubscribers(ctx context.Context, in *api.PageQuery) (*answer[api.List[api.Subscriber]], error) {
-	fetch := func(page webhook.Page) ([]webhook.Subscriber, error) {
-		all, err := s.o.Store.Subscribers(ctx)
-		if err != nil {
-			return nil, err
-		}
+	var health map[webhook.SubscriberID]*api.Health
+	fetch := func(page webhook.Page) (webhook.List[*webhook.Subscriber], error) {
+		all := s.o.Dispatcher.Subscribers()
 		// Ids sort by age, and the list runs from the newest.
-		for page.Before != "" && len(all) > 0 && string(all[0].ID) >= page.Before {
-			all = all[1:]
+		if page.Before != "" {
+			at, _ := slices.BinarySearchFunc(all, page.Before, func(sub *webhook.Subscriber, before string) int {
+				if string(sub.ID) >= before {
+					return -1
+				}
+				return 1
+			})
+			all = all[at:]
 		}
-		return all[:min(len(all), page.Limit)], nil
+		found := webhook.List[*webhook.Subscriber]{Items: all[:min(len(all), page.Limit)]}
+		if len(found.Items) < len(all) {
+			found.Next = string(found.Items[len(found.Items)-1].ID)
+		}
+		var err error
+		health, err = s.health(ctx, found.Items...)
+		return found, err
 	}
-	return list(s, *in, webhook.SubscriberPrefix, fetch, wireSubscriber, func(s *api.Subscriber) string { return string(s.ID) })
+	return list(s, *in, webhook.SubscriberPrefix, fetch, func(sub **webhook.Subscriber) api.Subscriber {
+		wire := wireSubscriber(*sub)
+		wire.Health = health[wire.ID]
+		return wire
+	})
 }
 
 func (s *server) addSubscriber(ctx context.Context, in *bodyInput) (*answer[api.Subscriber], error) {
@@ -105,11 +140,17 @@ func (s *server) addSubscriber(ctx context.Context, in *bodyInput) (*answer[api.
 }
 
 func (s *server) showSubscriber(ctx context.Context, in *subscriberInput) (*answer[api.Subscriber], error) {
-	found, err := s.subscriber(ctx, in.ID)
+	found, err := s.subscriber(in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return &answer[api.Subscriber]{wireSubscriber(&found)}, nil
+	health, err := s.health(ctx, &found)
+	if err != nil {
+		return nil, err
+	}
+	wire := wireSubscriber(&found)
+	wire.Health = health[wire.ID]
+	return &answer[api.Subscriber]{wire}, nil
 }
 
 func (s *server) changeSubscriber(ctx context.Context, in *subscriberBody) (*answer[api.Subscriber], error) {
@@ -157,26 +198,96 @@ func (s *server) resumeSubscriber(ctx context.Context, in *subscriberInput) (*an
 	})
 }
 
-func (s *server) showSecret(ctx context.Context, in *subscriberInput) (*answer[api.Secret], error) {
-	found, err := s.subscriber(ctx, in.ID)
+func (s *server) showSecret(_ context.Context, in *subscriberInput) (*answer[api.Secret], error) {
+	found, err := s.subscriber(in.ID)
 	if err != nil {
 		return nil, err
 	}
 	return &answer[api.Secret]{api.Secret{Secret: found.Secret.Reveal()}}, nil
 }
 
-// subscriber finds one subscriber.
-func (s *server) subscriber(ctx context.Context, id webhook.SubscriberID) (webhook.Subscriber, error) {
-	all, err := s.o.Store.Subscribers(ctx)
-	if err != nil {
-		return webhook.Subscriber{}, err
-	}
-	for i := range all {
-		if all[i].ID == id {
-			return all[i], nil
+func (s *server) rotateSecret(ctx context.Context, in *subscriberBody) (*answer[api.Subscriber], error) {
+	rotation := api.Rotation{}
+	if len(in.RawBody) > 0 {
+		faults, err := decode(in.RawBody, &rotation)
+		if err != nil {
+			return nil, err
+		}
+		if o := rotation.Overlap; o != nil && (*o < 0 || time.Duration(*o) > maxOverlap) {
+			faults["overlap"] = "must be between 0s and " + api.Duration(maxOverlap).String()
+		}
+		if len(faults) > 0 {
+			return nil, invalidRequest(faults)
 		}
 	}
+	fresh, overlap := webhook.Secret(rotation.Secret), defaultOverlap
+	if fresh == "" {
+		fresh = webhook.NewSecret()
+	}
+	if rotation.Overlap != nil {
+		overlap = time.Duration(*rotation.Overlap)
+	}
+	changed, err := s.o.Dispatcher.UpdateSubscriber(ctx, in.ID, func(sub *webhook.Subscriber) error {
+		now := time.Now()
+		sub.Rotate(fresh, now, now.Add(overlap))
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	wire := wireSubscriber(&changed)
+	wire.Secret = fresh.Reveal()
+	return &answer[api.Subscriber]{wire}, nil
+}
+
+func (s *server) testSubscriber(ctx context.Context, in *subscriberInput) (*answer[api.Published], error) {
+	sub, err := s.subscriber(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if !sub.Active {
+		return nil, conflict("The subscriber is paused; resume it first.")
+	}
+	data, err := api.Marshal(map[string]any{"message": "This is a test by Pintle.", "subscriber": sub.ID})
+	if err != nil {
+		return nil, err
+	}
+	var key webhook.DedupeKey
+	rand.Read(key[:])
+	accepted, deliveries, err := s.o.Dispatcher.PublishTo(ctx, webhook.Event{
+		Source: webhook.SourceAdmin, Type: testType, Timestamp: time.Now().Unix(), Data: data,
+	}, key, sub.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[api.Published]{wirePublished(accepted, deliveries)}, nil
+}
+
+// subscriber finds one subscriber.
+func (s *server) subscriber(id webhook.SubscriberID) (webhook.Subscriber, error) {
+	if found, ok := s.o.Dispatcher.Subscriber(id); ok {
+		return found, nil
+	}
 	return webhook.Subscriber{}, webhook.ErrNotFound
+}
+
+// health is how subscribers did in the last hour.
+func (s *server) health(ctx context.Context, subscribers ...*webhook.Subscriber) (map[webhook.SubscriberID]*api.Health, error) {
+	now := time.Now()
+	query := webhook.StatsQuery{ActivityFrom: now.Add(-time.Hour), MinutesTo: now, Subscribers: make([]webhook.SubscriberID, len(subscribers))}
+	for i, sub := range subscribers {
+		query.Subscribers[i] = sub.ID
+	}
+	stats, err := s.o.Store.Stats(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	health := map[webhook.SubscriberID]*api.Health{}
+	for id, activity := range stats.Activity {
+		h := wireHealth(&activity)
+		health[id] = &h
+	}
+	return health, nil
 }
 
 // update changes one subscriber and answers with it.
@@ -204,7 +315,10 @@ func decodeSubscriber(raw []byte) (api.SubscriberChange, webhook.FieldsError, er
 func apply(c api.SubscriberChange, s *webhook.Subscriber) {
 	assign(&s.ClientID, c.ClientID)
 	assign(&s.URL, c.URL)
-	assign((*string)(&s.Secret), c.Secret)
+	if c.Secret != nil {
+		// A secret that is set by hand holds at once, and alone.
+		s.Secret, s.OldSecrets = webhook.Secret(*c.Secret), nil
+	}
 	assign(&s.Events, c.Events)
 	assign(&s.Description, c.Description)
 	assign(&s.Headers, c.Headers)
@@ -264,6 +378,9 @@ func wireSubscriber(s *webhook.Subscriber) api.Subscriber {
 	}
 	for _, wait := range s.Schedule {
 		wire.Schedule = append(wire.Schedule, api.Duration(wait))
+	}
+	if len(s.OldSecrets) > 0 && time.Now().Before(s.OldSecrets[0].Until) {
+		wire.OldSecretUntil = api.Time{Time: s.OldSecrets[0].Until}
 	}
 	return wire
 }

@@ -79,6 +79,7 @@ secret = %q
 allow_networks = ["127.0.0.0/8"]
 concurrency = %d
 [admin]
+listen = ""
 socket = %q
 `, filepath.Join(dir, databaseName), inbound, senderSecret, o.concurrency, filepath.Join(dir, "s"))
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

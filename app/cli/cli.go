@@ -99,7 +99,7 @@ func newRoot(build Build) *cobra.Command {
 	root.AddCommand(
 		newServe(g), newDemo(g), newListen(g), newSend(g), newPublish(g),
 		newSubscribers(g), newEvents(g), newDeliveries(g), newDead(g),
-		newConfig(g), newVersion(g),
+		newTail(g), newStats(g), newTokens(g), newConfig(g), newVersion(g),
 	)
 	return root
 }

@@ -1,8 +1,8 @@
 package cli
 
 import (
-	"errors"
-	"fmt"
+	"context"
+	"iter"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -13,114 +13,116 @@ import (
 )
 
 func newDead(g *globals) *cobra.Command {
-	return noun("dead", "See dead letters and replay them",
-		"pintle dead list --since 24h\npintle dead replay --subscriber sub_…",
-		newDeadList(g), newDeadReplay(g))
+	return noun("dead", "See dead letters, replay them and delete them",
+		"pintle dead groups\npintle dead list since:24h\npintle dead replay sub:acme-* code:503",
+		newDeadList(g), newDeadGroups(g), newDeadReplay(g), newDeadPurge(g))
 }
 
 func newDeadList(g *globals) *cobra.Command {
-	var (
-		filter api.DeliveryFilter
-		length length
-	)
+	var filter api.DeliveryFilter
 	c := &cobra.Command{
-		Use:   "list",
+		Use:   "list [QUERY…]",
 		Short: "List dead letters, the newest first",
 		Long: "list shows the deliveries whose retries are used up, or whose answer was final.\n" +
 			"pintle deliveries show tells why.",
-		Example: "pintle dead list\npintle dead list --subscriber sub_… --code 500",
+		Example: "pintle dead list\npintle dead list sub:acme-* since:2h timeout\npintle dead list --subscriber sub_… --code 500",
+	}
+	deliveryFlags(c, &filter)
+	return newList(g, c, &filter.Q, deliveryColumns(), func(ctx context.Context, c *client.Client, limit int) iter.Seq2[api.Delivery, error] {
+		return c.DeadLetters(ctx, filter, limit)
+	})
+}
+
+func newDeadGroups(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:     "groups",
+		Short:   "Count dead letters by subscriber and cause, the largest group first",
+		Example: "pintle dead groups\npintle dead groups --output json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			limit, err := length.max()
-			if err == nil {
-				err = checkDeliveryFlags(cmd, filter)
-			}
-			if err != nil {
-				return err
-			}
 			return g.withClient(func(c *client.Client) error {
-				return printList(g, cmd, c.DeadLetters(cmd.Context(), filter, limit), limit, deliveryHeadings(), deliveryCells)
+				groups, err := c.DeadGroups(cmd.Context())
+				return printList(g, cmd, listed(groups, err), 0, columns[api.DeadGroup]{
+					[]string{"SUBSCRIBER", "NAME", "OUTCOME", "CODE", "COUNT", "OLDEST", "NEWEST"},
+					func(d api.DeadGroup) []string {
+						return []string{
+							string(d.SubscriberID), d.SubscriberName, string(d.Outcome), shownCode(d.Code),
+							strconv.FormatInt(d.Count, 10), shownTime(d.Oldest), shownTime(d.Newest),
+						}
+					},
+				})
 			})
 		},
 	}
-	deliveryFlags(c, &filter)
-	length.flags(c)
-	return c
 }
 
 func newDeadReplay(g *globals) *cobra.Command {
 	var (
-		replay api.Replay
-		all    bool
+		b      bulk
+		replay api.DeadReplay
 	)
-	c := &cobra.Command{
-		Use:   "replay [DELIVERY…]",
-		Short: "Send dead letters again",
-		Long: "replay makes dead letters pending again, with their whole schedule before them:\n" +
-			"those that are named, those that the filters select, or --all. It says how many\n" +
-			"they are, and asks, before it does so.",
-		Example: "pintle dead replay --subscriber sub_… --since 24h\n" +
-			"pintle dead replay --code 503 --dry-run\n" +
-			"pintle dead replay dlv_…\n" +
-			"pintle dead replay --all --yes",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkDeliveryFlags(cmd, replay.Filter); err != nil {
-				return err
-			}
-			filtered := replay.Filter != api.DeliveryFilter{}
-			switch {
-			case len(args) > 0 && (filtered || all), filtered && all:
-				return errors.New("dead letters are named, or filtered, or --all; give one of them")
-			case len(args) == 0 && !filtered && !all:
-				return hint(errors.New("say which dead letters to replay"), "name them, give a filter such as --subscriber, or --all")
-			}
-			for _, id := range args {
-				replay.IDs = append(replay.IDs, webhook.DeliveryID(id))
-			}
-			return g.withClient(func(c *client.Client) error { return runReplay(g, cmd, c, replay) })
-		},
-	}
-	deliveryFlags(c, &replay.Filter)
-	c.Flags().BoolVar(&all, "all", false, "all dead letters")
-	c.Flags().BoolVar(&replay.DryRun, "dry-run", false, "only count them")
+	c := newDeadBulk(g, &b, &replay.DeadFilter, "replay", func(ctx context.Context, c *client.Client) (tally, error) {
+		replay.Rate = b.rate
+		replayed, err := c.ReplayDeadLetters(ctx, replay)
+		t := tally{matched: replayed.Matched, done: replayed.Replayed, answer: replayed}
+		if gone := t.matched - t.done; gone > 0 && !replay.DryRun {
+			t.note = counted(gone, "dead letter") + " not replayed: the subscriber has been removed"
+		}
+		return t, err
+	})
+	b.rateFlag(c)
+	c.Short = "Send dead letters again"
+	c.Long = "replay makes dead letters pending again, with their whole schedule before them:\n" +
+		"those that are named, those that a query and the flags select, or --all. It says\n" +
+		"how many they are, and asks, before it does so." + queryHelp
+	c.Example = "pintle dead replay sub:acme-* since:24h\n" +
+		"pintle dead replay --code 503 --dry-run\n" +
+		"pintle dead replay dlv_…\n" +
+		"pintle dead replay --all --rate 10 --yes"
 	return c
 }
 
-func runReplay(g *globals, cmd *cobra.Command, c *client.Client, replay api.Replay) error {
-	if !replay.DryRun && !g.yes {
-		count := replay
-		count.DryRun = true
-		found, err := c.ReplayDeadLetters(cmd.Context(), count)
-		if err != nil {
-			return workError(fmt.Errorf("count dead letters: %w", err))
-		}
-		if found.Matched > 0 {
-			if err := g.confirm(cmd, fmt.Sprintf("replay %s", letters(found.Matched))); err != nil {
-				return err
-			}
-		}
-	}
-	replayed, err := c.ReplayDeadLetters(cmd.Context(), replay)
-	if err != nil {
-		return workError(fmt.Errorf("replay dead letters: %w", err))
-	}
-	if g.output == "json" {
-		return failed(printJSON(cmd.OutOrStdout(), replayed))
-	}
-	t := newTable(cmd.OutOrStdout(), "MATCHED", "REPLAYED")
-	if err := t.row(strconv.Itoa(replayed.Matched), strconv.Itoa(replayed.Replayed)); err != nil {
-		return failed(err)
-	}
-	if gone := replayed.Matched - replayed.Replayed; gone > 0 && !replay.DryRun {
-		g.note(cmd, "%s not replayed: the subscriber has been removed", letters(gone))
-	}
-	return failed(t.flush())
+func newDeadPurge(g *globals) *cobra.Command {
+	var (
+		b     bulk
+		purge api.DeadFilter
+	)
+	c := newDeadBulk(g, &b, &purge, "purge", func(ctx context.Context, c *client.Client) (tally, error) {
+		purged, err := c.PurgeDeadLetters(ctx, purge)
+		return tally{matched: purged.Matched, done: purged.Purged, answer: purged}, err
+	})
+	c.Short = "Delete dead letters for good"
+	c.Long = "purge deletes dead letters with their attempts: those that are named, those that a\n" +
+		"query and the flags select, or --all. The events stay, and can be replayed. It\n" +
+		"says how many they are, and asks, before it does so." + queryHelp
+	c.Example = "pintle dead purge sub:acme-* code:410\n" +
+		"pintle dead purge --until 720h --dry-run\n" +
+		"pintle dead purge --all --yes"
+	return c
 }
 
-// letters counts dead letters in words.
-func letters(n int) string {
-	if n == 1 {
-		return "1 dead letter"
+// newDeadBulk makes a command that changes the dead letters which are selected.
+// The work reads the filter, which is complete by then.
+func newDeadBulk(g *globals, b *bulk, filter *api.DeadFilter, verb string, work func(context.Context, *client.Client) (tally, error)) *cobra.Command {
+	c := &cobra.Command{
+		Use: verb + " [DELIVERY…|QUERY…]",
+		RunE: func(cmd *cobra.Command, words []string) error {
+			ids, err := selected(b, "dead letters", webhook.DeliveryPrefix, words, &filter.Filter, &filter.Filter.Q)
+			if err != nil {
+				return err
+			}
+			for _, id := range ids {
+				filter.IDs = append(filter.IDs, webhook.DeliveryID(id))
+			}
+			return g.withClient(func(c *client.Client) error {
+				return b.run(g, cmd, verb, "dead letter", func(dryRun bool) (tally, error) {
+					filter.DryRun = dryRun
+					return work(cmd.Context(), c)
+				})
+			})
+		},
 	}
-	return strconv.Itoa(n) + " dead letters"
+	deliveryFlags(c, &filter.Filter)
+	b.flags(c, "dead letters")
+	return c
 }

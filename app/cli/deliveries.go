@@ -2,10 +2,13 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
-	"slices"
+	"iter"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,94 +18,73 @@ import (
 )
 
 func newDeliveries(g *globals) *cobra.Command {
+	resend := newDeliveriesChange(g, "resend", (*client.Client).Resend)
+	resend.Short = "Send deliveries again"
+	resend.Long = "resend makes deliveries due at once, whatever state they are in, with their whole\n" +
+		"schedule before them. A receiver recognises the event by its webhook-id, which\n" +
+		"stays the same."
+	cancel := newDeliveriesChange(g, "cancel", (*client.Client).Cancel)
+	cancel.Short = "Give up pending deliveries"
+	cancel.Long = "cancel gives up deliveries that are pending: they are not tried again, unless they\n" +
+		"are resent. A request that is under way is not called back."
 	return noun("deliveries", "See deliveries and why they failed, and send them again",
-		"pintle deliveries list --state pending\npintle deliveries show dlv_…\npintle deliveries resend dlv_…",
-		newDeliveriesList(g), newDeliveriesShow(g), newDeliveriesResend(g))
+		"pintle deliveries list sub:acme-* status:pending\npintle deliveries show dlv_…\npintle deliveries resend dlv_…",
+		newDeliveriesList(g), newDeliveriesShow(g), resend, cancel)
 }
 
-// deliveryFlags adds a flag for each field of the filter but the state, which
-// dead letters do not differ in.
-func deliveryFlags(cmd *cobra.Command, filter *api.DeliveryFilter) {
-	flags := cmd.Flags()
-	flags.StringVar((*string)(&filter.Subscriber), "subscriber", "", "deliveries to this subscriber only")
-	flags.StringVar(&filter.EventType, "event-type", "", "deliveries of events of this type only")
-	flags.StringVar((*string)(&filter.EventID), "event-id", "", "deliveries of this event only")
-	flags.StringVar((*string)(&filter.Outcome), "outcome", "", "whose last attempt came out like this: "+fmt.Sprint(webhook.Outcomes()))
-	flags.IntVar(&filter.Code, "code", 0, "whose last attempt was answered with this HTTP status")
-	flags.StringVar(&filter.Since, "since", "", "made at or after: 2h (ago), RFC 3339, or Unix seconds")
-	flags.StringVar(&filter.Until, "until", "", "made before: 2h (ago), RFC 3339, or Unix seconds")
-}
-
-// checkDeliveryFlags refuses what no delivery can match.
-func checkDeliveryFlags(cmd *cobra.Command, filter api.DeliveryFilter) error {
-	switch {
-	case filter.State != "" && !slices.Contains(webhook.States(), filter.State):
-		return fmt.Errorf("--state is one of %v, not %q", webhook.States(), filter.State)
-	case filter.Outcome != "" && !slices.Contains(webhook.Outcomes(), filter.Outcome):
-		return fmt.Errorf("--outcome is one of %v, not %q", webhook.Outcomes(), filter.Outcome)
-	case cmd.Flags().Changed("code") && (filter.Code < 100 || filter.Code > 999):
-		return fmt.Errorf("--code is an HTTP status between 100 and 999, not %d", filter.Code)
+func deliveryColumns() columns[api.Delivery] {
+	return columns[api.Delivery]{
+		[]string{"DELIVERY", "CREATED", "TYPE", "EVENT", "SUBSCRIBER", "NAME", "STATE", "ATTEMPTS", "OUTCOME", "CODE"},
+		func(d api.Delivery) []string {
+			return []string{
+				string(d.ID), shownTime(d.CreatedAt), d.EventType, string(d.EventID), string(d.SubscriberID),
+				d.SubscriberName, string(d.State), strconv.Itoa(d.AttemptCount), string(d.LastOutcome), shownCode(d.LastCode),
+			}
+		},
 	}
-	return nil
-}
-
-func deliveryHeadings() []string {
-	return []string{"DELIVERY", "CREATED", "TYPE", "EVENT", "SUBSCRIBER", "STATE", "ATTEMPTS", "OUTCOME", "CODE"}
-}
-
-func deliveryCells(d api.Delivery) []string {
-	return []string{
-		string(d.ID), shownTime(d.CreatedAt), d.EventType, string(d.EventID), string(d.SubscriberID), string(d.State),
-		strconv.Itoa(d.AttemptCount), string(d.LastOutcome), shownCode(d.LastCode),
-	}
-}
-
-func printDeliveries(w io.Writer, deliveries []api.Delivery) error {
-	t := newTable(w, deliveryHeadings()...)
-	for _, d := range deliveries {
-		if err := t.row(deliveryCells(d)...); err != nil {
-			return err
-		}
-	}
-	return t.flush()
 }
 
 func newDeliveriesList(g *globals) *cobra.Command {
-	var (
-		filter api.DeliveryFilter
-		length length
-	)
+	var filter api.DeliveryFilter
 	c := &cobra.Command{
-		Use:   "list",
+		Use:   "list [QUERY…]",
 		Short: "List deliveries, the newest first",
-		Example: "pintle deliveries list --subscriber sub_… --state pending\n" +
-			"pintle deliveries list --outcome timeout --since 2h\n" +
+		Long:  "list shows deliveries, whatever has become of them.",
+		Example: "pintle deliveries list sub:acme-* status:dead since:2h timeout\n" +
+			"pintle deliveries list --subscriber sub_… --state pending\n" +
 			"pintle deliveries list --event-id evt_… --output json",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			limit, err := length.max()
-			if err == nil {
-				err = checkDeliveryFlags(cmd, filter)
-			}
-			if err != nil {
-				return err
-			}
-			return g.withClient(func(c *client.Client) error {
-				return printList(g, cmd, c.Deliveries(cmd.Context(), filter, limit), limit, deliveryHeadings(), deliveryCells)
-			})
-		},
 	}
 	deliveryFlags(c, &filter)
 	c.Flags().StringVar((*string)(&filter.State), "state", "", "in this state only: "+fmt.Sprint(webhook.States()))
-	length.flags(c)
-	return c
+	return newList(g, c, &filter.Q, deliveryColumns(), func(ctx context.Context, c *client.Client, limit int) iter.Seq2[api.Delivery, error] {
+		return c.Deliveries(ctx, filter, limit)
+	})
+}
+
+// newDeliveriesChange makes a command that changes each of the deliveries which
+// it names.
+func newDeliveriesChange(g *globals, verb string, change func(*client.Client, context.Context, webhook.DeliveryID) (api.Delivery, error)) *cobra.Command {
+	return &cobra.Command{
+		Use:     verb + " DELIVERY…",
+		Example: "pintle deliveries " + verb + " dlv_…",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return forEach(g, cmd, verb+" delivery", args, deliveryColumns(),
+				func(ctx context.Context, c *client.Client, id string) (api.Delivery, error) {
+					return change(c, ctx, webhook.DeliveryID(id))
+				})
+		},
+	}
 }
 
 func newDeliveriesShow(g *globals) *cobra.Command {
-	return &cobra.Command{
-		Use:     "show DELIVERY",
-		Short:   "Show a delivery and what came of each attempt",
-		Example: "pintle deliveries show dlv_…\npintle deliveries show dlv_… --output json",
+	var verbose bool
+	c := &cobra.Command{
+		Use:   "show DELIVERY",
+		Short: "Show a delivery and what came of each attempt",
+		Long: "show tells what came of each attempt of a delivery, and what happens next. With\n" +
+			"--verbose it shows what was sent and answered each time, and where the time went.",
+		Example: "pintle deliveries show dlv_…\npintle deliveries show dlv_… --verbose\npintle deliveries show dlv_… --output json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return g.withClient(func(c *client.Client) error {
@@ -110,88 +92,143 @@ func newDeliveriesShow(g *globals) *cobra.Command {
 				if err != nil {
 					return workError(fmt.Errorf("show delivery %s: %w", args[0], err))
 				}
-				if g.output == "json" {
-					return failed(printJSON(cmd.OutOrStdout(), d))
-				}
-				return failed(printDelivery(cmd.OutOrStdout(), d))
+				return g.print(cmd, d, func(w io.Writer) error { return printDelivery(w, d, verbose) })
 			})
 		},
 	}
+	c.Flags().BoolVar(&verbose, "verbose", false, "show requests and answers too")
+	return c
 }
 
-func printDelivery(w io.Writer, d api.DeliveryDetail) error {
+func printDelivery(w io.Writer, d api.DeliveryDetail, verbose bool) error {
 	err := printFields(w,
 		field{"DELIVERY", string(d.ID)},
 		field{"EVENT", string(d.EventID)},
 		field{"TYPE", d.EventType},
-		field{"SUBSCRIBER", string(d.SubscriberID)},
+		field{"SUBSCRIBER", strings.TrimSpace(string(d.SubscriberID) + " " + d.SubscriberName)},
+		field{"URL", d.URL},
 		field{"STATE", string(d.State)},
+		field{"WHY", standing(d, time.Now())},
 		field{"ATTEMPTS", strconv.Itoa(d.AttemptCount)},
 		field{"CREATED", shownTime(d.CreatedAt)},
 		field{"NEXT ATTEMPT", shownTime(d.NextAttemptAt)},
 		field{"FINISHED", shownTime(d.FinishedAt)})
-	if err != nil || len(d.Attempts) == 0 {
+	if err != nil {
 		return err
+	}
+	if verbose {
+		if err := printLines(w, "\nREQUEST BODY", d.RequestBody+"\n"); err != nil {
+			return err
+		}
+	}
+	if len(d.Attempts) == 0 {
+		return nil
 	}
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
-	t := newTable(w, "ATTEMPT", "STARTED", "DURATION", "OUTCOME", "CODE", "ERROR")
-	for _, a := range d.Attempts {
-		why := a.Error
-		if a.Outcome != webhook.OK {
-			// Where the receiver answered, its own words are the reason.
-			why = cmp.Or(why, shorten(a.ResponseBody, shownBody))
-		}
-		err := t.row(strconv.Itoa(a.Number), shownTime(a.StartedAt), shownMillis(a.DurationMS), string(a.Outcome), shownCode(a.Code), why)
-		if err != nil {
-			return err
-		}
-	}
-	return t.flush()
-}
-
-func newDeliveriesResend(g *globals) *cobra.Command {
-	return &cobra.Command{
-		Use:   "resend DELIVERY…",
-		Short: "Send deliveries again",
-		Long: "resend makes deliveries due at once, whatever state they are in, with their whole\n" +
-			"schedule before them. A receiver recognises the event by its webhook-id, which\n" +
-			"stays the same.",
-		Example: "pintle deliveries resend dlv_…",
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return g.withClient(func(c *client.Client) error {
-				resent := make([]api.Delivery, 0, len(args))
-				var fault error
-				for _, id := range args {
-					d, err := c.Resend(cmd.Context(), webhook.DeliveryID(id))
-					if err != nil {
-						fault = workError(fmt.Errorf("resend delivery %s: %w", id, err))
-						break
-					}
-					resent = append(resent, d)
-				}
-				// What was resent before a fault is resent, and must be seen.
-				if len(resent) > 0 {
-					if err := printResent(g, cmd.OutOrStdout(), resent); err != nil && fault == nil {
-						fault = failed(err)
-					}
-				}
-				return fault
-			})
+	err = printTable(w, d.Attempts, columns[api.Attempt]{
+		[]string{"ATTEMPT", "STARTED", "DURATION", "OUTCOME", "CODE", "ERROR"},
+		func(a api.Attempt) []string {
+			return []string{
+				strconv.Itoa(a.Number), shownTime(a.StartedAt), shownMillis(a.DurationMS), string(a.Outcome), shownCode(a.Code), attemptError(a),
+			}
 		},
+	})
+	for i := 0; verbose && err == nil && i < len(d.Attempts); i++ {
+		err = printAttempt(w, d.Attempts[i])
 	}
+	return err
 }
 
-func printResent(g *globals, w io.Writer, resent []api.Delivery) error {
-	if g.output != "json" {
-		return printDeliveries(w, resent)
+// attemptError says in one line why an attempt failed: where the receiver
+// answered, in its own words.
+func attemptError(a api.Attempt) string {
+	if a.Outcome == webhook.OK {
+		return a.Error
 	}
-	for _, d := range resent {
-		if err := printJSON(w, d); err != nil {
-			return err
+	return cmp.Or(a.Error, shorten(a.ResponseBody, shownBody))
+}
+
+// printAttempt prints what was sent and answered.
+func printAttempt(w io.Writer, a api.Attempt) error {
+	if _, err := fmt.Fprintf(w, "\nATTEMPT %d\n", a.Number); err != nil {
+		return err
+	}
+	err := printFields(w,
+		field{"STARTED", a.StartedAt.String()},
+		field{"REMOTE", a.RemoteAddr},
+		field{"TIMING", timing(a)},
+		field{"OUTCOME", strings.TrimSpace(string(a.Outcome) + " " + shownCode(a.Code))},
+		field{"ERROR", a.Error})
+	for _, part := range []struct{ heading, text string }{
+		{"REQUEST HEADER", headerText(a.RequestHeader)},
+		{"RESPONSE HEADER", headerText(a.ResponseHeader)},
+		{"RESPONSE BODY", a.ResponseBody},
+	} {
+		if err == nil && part.text != "" {
+			err = printLines(w, part.heading, part.text)
 		}
 	}
-	return nil
+	return err
+}
+
+// timing says where the time of an attempt went.
+func timing(a api.Attempt) string {
+	text := shownMillis(a.DurationMS)
+	separator := ": "
+	for _, part := range []struct {
+		name string
+		ms   float64
+	}{{"dns", a.Timing.DNS}, {"connect", a.Timing.Connect}, {"tls", a.Timing.TLS}, {"wait", a.Timing.Wait}} {
+		if part.ms > 0 {
+			text += separator + part.name + " " + shownMillis(part.ms)
+			separator = ", "
+		}
+	}
+	return text
+}
+
+func headerText(header []api.Header) string {
+	var b strings.Builder
+	for _, h := range header {
+		b.WriteString(h.Name + ": " + h.Value + "\n")
+	}
+	return b.String()
+}
+
+// standing says why the delivery is where it is, and what happens next.
+func standing(d api.DeliveryDetail, now time.Time) string {
+	tries := len(d.Schedule) + 1
+	switch d.State {
+	case webhook.Delivered:
+		return fmt.Sprintf("attempt %d was answered with %d", d.AttemptCount, d.LastCode)
+	case webhook.Cancelled:
+		return "a person gave it up, or its subscriber was removed"
+	case webhook.Dead:
+		if d.Spent >= tries {
+			return fmt.Sprintf("all %d attempts of its schedule failed, the last one with %s", tries, lastResult(d.Delivery))
+		}
+		return fmt.Sprintf("%s was final", lastResult(d.Delivery))
+	case webhook.Pending:
+		next := fmt.Sprintf("attempt %d of %d is due", min(d.Spent+1, tries), tries)
+		if wait := d.NextAttemptAt.Sub(now).Round(time.Second); wait > 0 {
+			next += " in " + api.Duration(wait).String()
+		} else {
+			next += " now, unless its subscriber is paused"
+		}
+		if d.LastOutcome == "" {
+			return next
+		}
+		return fmt.Sprintf("the last attempt ended with %s; %s", lastResult(d.Delivery), next)
+	}
+	return ""
+}
+
+// lastResult is what the last attempt came to: its status, or else its outcome.
+func lastResult(d api.Delivery) string {
+	if d.LastOutcome == webhook.HTTPStatus {
+		return "status " + strconv.Itoa(d.LastCode)
+	}
+	return cmp.Or(string(d.LastOutcome), "no attempt")
 }

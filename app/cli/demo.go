@@ -22,6 +22,7 @@ import (
 	"github.com/pintle/pintle/app/config"
 	"github.com/pintle/pintle/app/sandbox"
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/tui/text"
 )
 
 func newDemo(g *globals) *cobra.Command {
@@ -29,48 +30,85 @@ func newDemo(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "See it work: an appliance on scratch data with receivers and sample traffic",
-		Long: "Run an appliance on a scratch database with four subscribers, one healthy, one\n" +
-			"slow, one flaky and one dead, and several senders that post signed events to it.\n" +
-			"Each line is a request that has arrived at a subscriber. There is nothing to\n" +
-			"configure, and nothing is left behind.",
+		Long: "Run an appliance on a scratch database with subscribers of every temper, healthy,\n" +
+			"slow, flaky, dead and gone, with senders and agents that hand events over, and a\n" +
+			"stranger who does not know the secret. Each line is a request that has arrived\n" +
+			"at a subscriber. There is nothing to configure, and nothing is left behind.",
 		Example: "pintle demo\npintle demo --for 30s",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if length < 0 {
 				return fmt.Errorf("--for %s is negative", length)
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
 			if length > 0 {
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeout(ctx, length)
 				defer cancel()
 			}
-			return failed(g.demo(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr()))
+			d := &demo{out: cmd.OutOrStdout(), arrivals: map[string]int{}}
+			return failed(d.run(ctx, g, cmd.ErrOrStderr()))
 		},
 	}
-	c.Flags().DurationVar(&length, "for", 0, "end after so long (default: when interrupted)")
+	c.Flags().DurationVar(&length, "for", 0, "end after so long (default: when it is left or interrupted)")
 	return c
 }
 
-// demoSubscribers are the receivers of the demo.
-var demoSubscribers = []struct {
+// A demoSubscriber is a receiver of the demo.
+type demoSubscriber struct {
 	name     string
+	client   string
 	events   []webhook.Pattern
 	faults   sandbox.Faults
 	schedule []api.Duration
-}{
-	{name: "healthy", events: []webhook.Pattern{"*"}},
-	{name: "slow", events: []webhook.Pattern{"order.*", "invoice.*"}, faults: sandbox.Faults{Delay: 800 * time.Millisecond}},
-	{name: "flaky", events: []webhook.Pattern{"order.**"}, faults: sandbox.Faults{FailRate: 0.3, Status: http.StatusServiceUnavailable}},
-	{name: "dead", events: []webhook.Pattern{"user.*"}, faults: sandbox.Faults{Reset: true},
-		schedule: []api.Duration{api.Duration(500 * time.Millisecond), api.Duration(time.Second)}},
 }
 
-// demoSenders post at these rates, in events per second.
-var demoSenders = []float64{1, 2, 3}
+func demoSubscribers() []demoSubscriber {
+	soon := []api.Duration{api.Duration(500 * time.Millisecond), api.Duration(2 * time.Second), api.Duration(5 * time.Second)}
+	return []demoSubscriber{
+		{name: "acme-billing", client: "acme", events: []webhook.Pattern{"order.*", "invoice.*"}},
+		{name: "acme-warehouse", client: "acme", events: []webhook.Pattern{"order.paid", "stock.**"}},
+		{name: "globex-crm", client: "globex", events: []webhook.Pattern{"user.*", "order.created"},
+			faults: sandbox.Faults{Delay: 800 * time.Millisecond}},
+		{name: "globex-analytics", client: "globex", events: []webhook.Pattern{"*"},
+			faults: sandbox.Faults{FailRate: 0.3, Status: http.StatusServiceUnavailable}, schedule: soon},
+		{name: "initech-ledger", events: []webhook.Pattern{"invoice.*"},
+			faults: sandbox.Faults{FailRate: 0.1, Reset: true, Delay: 120 * time.Millisecond}, schedule: soon},
+		{name: "hooli-search", events: []webhook.Pattern{"user.*"}, faults: sandbox.Faults{Reset: true}, schedule: soon[:2]},
+		// It answers that it is gone, and is paused at once.
+		{name: "umbrella-archive", events: []webhook.Pattern{"order.cancelled"}, faults: sandbox.Faults{Status: http.StatusGone}},
+	}
+}
 
-func (g *globals) demo(ctx context.Context, out, log io.Writer) (err error) {
+// A demoSender hands sample events over: a system that posts them to the
+// inbound endpoint, or, where an agent is named, one that publishes them.
+type demoSender struct {
+	agent, client string
+	rate          float64 // events per second
+	types         []string
+	signing       sandbox.Signing // empty: in the header
+}
+
+func demoSenders() []demoSender {
+	return []demoSender{
+		{rate: 2, types: []string{"order.created", "order.paid", "order.shipped", "order.cancelled"}},
+		{rate: 1, types: []string{"invoice.created", "invoice.paid", "invoice.overdue"}, signing: sandbox.SignBody},
+		{agent: "support-agent", client: "globex", rate: 1, types: []string{"user.created", "user.updated"}},
+		{agent: "onboarding-agent", rate: 0.5, types: []string{"user.created"}},
+		{agent: "stock-agent", client: "acme", rate: 0.4, types: []string{"stock.low"}},
+		{rate: 0.15, types: []string{"order.paid"}, signing: sandbox.SignWrong},
+	}
+}
+
+// demo counts, and without a dashboard prints, what its receivers see.
+type demo struct {
+	mu       sync.Mutex
+	out      io.Writer
+	arrivals map[string]int
+}
+
+func (d *demo) run(ctx context.Context, g *globals, stderr io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "pintle-demo-")
 	if err != nil {
 		return err
@@ -80,7 +118,7 @@ func (g *globals) demo(ctx context.Context, out, log io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := g.start(ctx, c, newLogger(log, slog.LevelWarn, "text"), true)
+	a, err := g.start(ctx, c, newLogger(stderr, slog.LevelWarn, "text"), true)
 	if err != nil {
 		return err
 	}
@@ -89,37 +127,48 @@ func (g *globals) demo(ctx context.Context, out, log io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-
-	d := &demo{out: out, arrivals: map[string]int{}}
-	for _, s := range demoSubscribers {
-		secret := webhook.NewSecret()
-		url, stop, err := d.receive(s.name, secret, s.faults)
+	defer admin.Close()
+	for _, s := range demoSubscribers() {
+		stop, err := d.subscribe(ctx, admin, s)
 		if err != nil {
 			return err
 		}
 		defer stop()
-		reveal := secret.Reveal()
-		change := api.SubscriberChange{URL: &url, Secret: &reveal, Events: &s.events, Description: &s.name}
-		if s.schedule != nil {
-			change.Schedule = &s.schedule
-		}
-		if _, err := admin.AddSubscriber(ctx, change); err != nil {
-			return err
-		}
 	}
 
-	d.printf("An appliance with %d subscribers is running; events are posted to %s.\n", len(demoSubscribers), a.InboundURL(c.Inbound.Path))
-	d.printf("Look at it from another terminal with: pintle events list --db %s\n\n", c.Storage.Path)
+	url := a.InboundURL(c.Inbound.Path)
+	d.line("An appliance with %d subscribers is running; events are posted to %s.\n", len(demoSubscribers()), url)
+	d.line("Look at it from another terminal with: pintle stats --db %s\n\n", c.Storage.Path)
+	sending, enough := context.WithCancel(ctx)
+	defer enough()
 	secret, _ := a.Secret()
 	var senders sync.WaitGroup
-	counts := make([]sandbox.Counts, len(demoSenders))
-	for i, rate := range demoSenders {
-		senders.Go(func() {
-			counts[i] = (&sandbox.Traffic{URL: a.InboundURL(c.Inbound.Path), Secret: secret, Rate: rate, Seed: uint64(i)}).Run(ctx)
-		})
+	counts := make([]sandbox.Counts, len(demoSenders()))
+	for i, s := range demoSenders() {
+		traffic := sandbox.Traffic{URL: url, Secret: secret, Rate: s.rate, Types: s.types, Seed: uint64(i), Post: s.post(url, secret, admin)}
+		senders.Go(func() { counts[i] = traffic.Run(sending) })
 	}
 	senders.Wait()
+	if err != nil {
+		return err
+	}
 	return d.summary(counts, admin)
+}
+
+// post returns how the sender hands one event over; nil: as traffic does.
+func (s demoSender) post(url string, secret webhook.Secret, admin *client.Client) func(context.Context, sandbox.Event) (sandbox.Answer, error) {
+	switch {
+	case s.agent != "":
+		return func(ctx context.Context, e sandbox.Event) (sandbox.Answer, error) {
+			_, err := admin.Publish(ctx, api.Publish{Event: e.Type, Data: e.Data, ClientID: s.client, AgentID: s.agent})
+			return sandbox.Answer{StatusCode: http.StatusAccepted}, err
+		}
+	case s.signing != "":
+		return func(ctx context.Context, e sandbox.Event) (sandbox.Answer, error) {
+			return sandbox.Send(ctx, http.DefaultClient, url, secret, e, sandbox.Signed(s.signing))
+		}
+	}
+	return nil
 }
 
 // demoConfig is a configuration of its own, whatever file and environment this
@@ -130,22 +179,35 @@ func demoConfig(dir string) (*config.Config, error) {
 		return nil, err
 	}
 	return config.Load(config.Options{File: file, Set: []string{
-		"storage.path=" + filepath.Join(dir, "pintle.db"), "inbound.listen=127.0.0.1:0",
+		"storage.path=" + filepath.Join(dir, "pintle.db"), "inbound.listen=127.0.0.1:0", "admin.listen=",
 	}})
 }
 
-// demo prints what its receivers see.
-type demo struct {
-	mu       sync.Mutex
-	out      io.Writer
-	arrivals map[string]int
-}
-
-// printf ignores that nobody may be reading any more.
-func (d *demo) printf(format string, args ...any) {
+// line prints for people who have no dashboard. It ignores that nobody may be
+// reading any more.
+func (d *demo) line(format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	fmt.Fprintf(d.out, format, args...)
+}
+
+// subscribe adds a subscriber and starts its receiver.
+func (d *demo) subscribe(ctx context.Context, admin *client.Client, s demoSubscriber) (stop func(), err error) {
+	secret := webhook.NewSecret()
+	url, stop, err := d.receive(s.name, secret, s.faults)
+	if err != nil {
+		return nil, err
+	}
+	reveal := secret.Reveal()
+	change := api.SubscriberChange{URL: &url, Secret: &reveal, Events: &s.events, Description: &s.name, ClientID: &s.client}
+	if s.schedule != nil {
+		change.Schedule = &s.schedule
+	}
+	if _, err := admin.AddSubscriber(ctx, change); err != nil {
+		stop()
+		return nil, err
+	}
+	return stop, nil
 }
 
 // receive starts a receiver and returns its URL.
@@ -163,8 +225,8 @@ func (d *demo) receive(name string, secret webhook.Secret, faults sandbox.Faults
 				if a.Status != 0 {
 					answer = fmt.Sprint(a.Status)
 				}
-				d.printf("%s  %-8s %-5s  %-16s attempt %d  %s  %s\n", a.Time.Format("15:04:05.000"),
-					name, answer, clean(a.Event), a.Attempt, clean(a.Delivery), a.Verdict)
+				d.line("%s  %-16s %-5s  %-16s attempt %d  %s  %s\n", a.Time.Format("15:04:05.000"),
+					name, answer, text.Clean(a.Event), a.Attempt, text.Clean(a.Delivery), a.Verdict)
 				d.mu.Lock()
 				d.arrivals[name]++
 				d.mu.Unlock()
@@ -180,24 +242,21 @@ func (d *demo) receive(name string, secret webhook.Secret, faults sandbox.Faults
 }
 
 func (d *demo) summary(counts []sandbox.Counts, admin *client.Client) error {
-	received := 0
+	stats, err := admin.Stats(context.Background())
+	if err != nil {
+		return err
+	}
+	received, refused := 0, 0
 	for _, c := range counts {
 		received += c.Received
+		refused += c.Refused
 	}
-	dead := 0
-	for _, err := range admin.DeadLetters(context.Background(), api.DeliveryFilter{}, 0) {
-		if err != nil {
-			return err
-		}
-		dead++
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fmt.Fprintf(d.out, "\n%d events were accepted, and %d refused.\n", received, refused)
+	for _, s := range demoSubscribers() {
+		fmt.Fprintf(d.out, "  %-16s saw %d requests\n", s.name, d.arrivals[s.name])
 	}
-	d.printf("\n%d events were accepted.\n", received)
-	for _, s := range demoSubscribers {
-		d.mu.Lock()
-		n := d.arrivals[s.name]
-		d.mu.Unlock()
-		d.printf("  %-8s saw %d requests\n", s.name, n)
-	}
-	d.printf("%d deliveries are dead letters.\n", dead)
+	fmt.Fprintf(d.out, "%d deliveries are dead letters.\n", stats.Totals.Deliveries[webhook.Dead])
 	return nil
 }

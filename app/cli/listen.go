@@ -24,6 +24,7 @@ import (
 
 	"github.com/pintle/pintle/app/sandbox"
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/tui/text"
 )
 
 const (
@@ -64,7 +65,7 @@ func newListen(g *globals) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if _, _, err := net.SplitHostPort(address); err != nil {
-				return hint(fmt.Errorf("--addr %s is not an address", clean(address)), "give host:port, as in 127.0.0.1:9000, or :0 for a free port")
+				return hint(fmt.Errorf("--addr %s is not an address", text.Clean(address)), "give host:port, as in 127.0.0.1:9000, or :0 for a free port")
 			}
 			if cmd.Flags().Changed("status") && options.Faults.Status == 0 {
 				return errors.New("status 0: the status of an answer is between 200 and 999")
@@ -290,7 +291,7 @@ func shorten(s string, n int) string {
 	if cut {
 		s = s[:4*n]
 	}
-	runes := []rune(clean(s))
+	runes := []rune(text.Clean(s))
 	if len(runes) > n {
 		runes, cut = runes[:n-1], true
 	}

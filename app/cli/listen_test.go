@@ -17,6 +17,7 @@ import (
 
 	"github.com/pintle/pintle/app/signature"
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/tui/text"
 )
 
 const listenSecret = webhook.Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
@@ -141,7 +142,7 @@ func TestListenPrintsJSONWithTheWholeBodyAndTheHeaders(t *testing.T) {
 	body := `{"text":"` + strings.Repeat("long ", 1000) + "\u009b31m\u202e\U000e0041" + `"}`
 	status := postDelivery(t, r.url, "order.created", body)
 	line := r.line(t)
-	if shown := clean(line); shown != line {
+	if shown := text.Clean(line); shown != line {
 		t.Errorf("it prints %q raw", firstDifference(line, shown))
 	}
 	var got struct {

@@ -10,34 +10,12 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pintle/pintle/app/admin/api"
+	"github.com/pintle/pintle/tui/text"
 )
-
-// clean makes text from outside safe to print: every character that a terminal
-// could obey or that cannot be seen, from escape sequences to marks that turn
-// the direction of writing, becomes a visible escape such as \x1b or \u202e.
-// Letters of every script stay as they are.
-func clean(s string) string {
-	var b strings.Builder
-	for len(s) > 0 {
-		r, size := utf8.DecodeRuneInString(s)
-		switch {
-		case r == utf8.RuneError && size == 1:
-			fmt.Fprintf(&b, `\x%02x`, s[0])
-		case strconv.IsGraphic(r):
-			b.WriteString(s[:size])
-		default:
-			quoted := strconv.QuoteRuneToGraphic(r)
-			b.WriteString(quoted[1 : len(quoted)-1])
-		}
-		s = s[size:]
-	}
-	return b.String()
-}
 
 // printJSON prints a value of the admin API as the API writes it, on one line.
 func printJSON(w io.Writer, v any) error {
@@ -78,7 +56,7 @@ func (t *table) line(cells []string) {
 
 func (t *table) row(cells ...string) error {
 	for i, cell := range cells {
-		cells[i] = orDash(clean(cell))
+		cells[i] = orDash(text.Clean(cell))
 	}
 	t.line(cells)
 	if t.rows++; t.rows%flushRows == 0 {
@@ -97,31 +75,37 @@ func printFields(w io.Writer, fields ...field) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, f := range fields {
 		if f.value != "" {
-			fmt.Fprintf(t, "%s\t%s\n", f.name, clean(f.value))
+			fmt.Fprintf(t, "%s\t%s\n", f.name, text.Clean(f.value))
 		}
 	}
 	return t.Flush()
 }
 
+// columns are what people see of the items of a list.
+type columns[T any] struct {
+	headings []string
+	cells    func(T) []string
+}
+
 // printList prints a list as it comes: a table for people, or a line of JSON
 // for each item. The limit is the one that the list was asked with; zero: none.
-func printList[T any](g *globals, cmd *cobra.Command, items iter.Seq2[T, error], limit int, headings []string, cells func(T) []string) error {
+func printList[T any](g *globals, cmd *cobra.Command, items iter.Seq2[T, error], limit int, shown columns[T]) error {
 	out := cmd.OutOrStdout()
 	if g.output == "json" {
 		for item, err := range items {
-			if err == nil {
-				err = printJSON(out, item)
-			}
 			if err != nil {
 				return workError(err)
+			}
+			if err := printJSON(out, item); err != nil {
+				return failed(err)
 			}
 		}
 		return nil
 	}
-	t := newTable(out, headings...)
+	t := newTable(out, shown.headings...)
 	for item, err := range items {
 		if err == nil {
-			err = t.row(cells(item)...)
+			err = t.row(shown.cells(item)...)
 		}
 		if err != nil {
 			if t.rows > 0 {
@@ -135,10 +119,37 @@ func printList[T any](g *globals, cmd *cobra.Command, items iter.Seq2[T, error],
 	if err := t.flush(); err != nil {
 		return failed(err)
 	}
-	if t.rows == limit {
+	if limit > 0 && t.rows == limit {
 		g.note(cmd, "these are the newest %d; --limit N or --all shows more", limit)
 	}
 	return nil
+}
+
+// printTable prints rows that are at hand for people.
+func printTable[T any](w io.Writer, items []T, shown columns[T]) error {
+	t := newTable(w, shown.headings...)
+	for _, item := range items {
+		if err := t.row(shown.cells(item)...); err != nil {
+			return err
+		}
+	}
+	return t.flush()
+}
+
+// printOne prints an answer: a table of one row for people.
+func printOne(g *globals, cmd *cobra.Command, answer any, headings []string, cells ...string) error {
+	return g.print(cmd, answer, func(w io.Writer) error {
+		return printTable(w, [][]string{cells}, columns[[]string]{headings, func(cells []string) []string { return cells }})
+	})
+}
+
+// print prints one thing: as the API writes it for programs, and as show does
+// for people.
+func (g *globals) print(cmd *cobra.Command, v any, show func(io.Writer) error) error {
+	if g.output == "json" {
+		return failed(printJSON(cmd.OutOrStdout(), v))
+	}
+	return failed(show(cmd.OutOrStdout()))
 }
 
 // note tells people something beside the result.
@@ -167,4 +178,56 @@ func shownCode(code int) string {
 		return ""
 	}
 	return strconv.Itoa(code)
+}
+
+// shownBytes writes a number of bytes.
+func shownBytes(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return strconv.FormatInt(n, 10) + " B"
+	}
+	scaled, prefix := float64(n)/unit, 0
+	for scaled >= unit && prefix < len("KMGTPE")-1 {
+		scaled /= unit
+		prefix++
+	}
+	return fmt.Sprintf("%.1f %ciB", scaled, "KMGTPE"[prefix])
+}
+
+// shownShare writes the share of the attempts that did not fail; it is empty
+// where there were none.
+func shownShare(attempts, failed int64) string {
+	if attempts == 0 {
+		return ""
+	}
+	// Rounded down: 100 % means that none failed.
+	return fmt.Sprintf("%d%%", 100*(attempts-failed)/attempts)
+}
+
+// printLines prints text of several lines under a heading.
+func printLines(w io.Writer, heading, body string) error {
+	if _, err := fmt.Fprintln(w, heading); err != nil {
+		return err
+	}
+	for line := range strings.Lines(body) {
+		if _, err := fmt.Fprintln(w, text.Clean(strings.TrimSuffix(line, "\n"))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listed makes a list of what came all at once.
+func listed[T any](items []T, err error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, item := range items {
+			if !yield(item, nil) {
+				return
+			}
+		}
+		if err != nil {
+			var none T
+			yield(none, err)
+		}
+	}
 }

@@ -48,14 +48,7 @@ func newPublish(g *globals) *cobra.Command {
 				if err != nil {
 					return workError(fmt.Errorf("publish %s: %w", p.Event, err))
 				}
-				if g.output == "json" {
-					return failed(printJSON(cmd.OutOrStdout(), published))
-				}
-				t := newTable(cmd.OutOrStdout(), "EVENT", "STATUS", "DELIVERIES")
-				if err := t.row(string(published.ID), published.Status, strconv.Itoa(len(published.Deliveries))); err != nil {
-					return failed(err)
-				}
-				return failed(t.flush())
+				return g.printPublished(cmd, published)
 			})
 		},
 	}
@@ -65,4 +58,9 @@ func newPublish(g *globals) *cobra.Command {
 	flags.StringVar(&p.AgentID, "agent-id", "", "sent as X-Agent-ID (default: outbound.agent_id)")
 	flags.Int64Var(&timestamp, "timestamp", 0, "time of the event in Unix seconds (default: now)")
 	return c
+}
+
+// printPublished prints an event that was handed over.
+func (g *globals) printPublished(cmd *cobra.Command, p api.Published) error {
+	return printOne(g, cmd, p, []string{"EVENT", "STATUS", "DELIVERIES"}, string(p.ID), p.Status, strconv.Itoa(len(p.Deliveries)))
 }

@@ -11,22 +11,30 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
-	"github.com/pintle/pintle/app/admin/api"
 	"github.com/pintle/pintle/app/admin/client"
+	"github.com/pintle/pintle/tui/text"
 )
 
-// client returns a client of the appliance that --server or $PINTLE_SERVER
-// names, or else of the one whose socket stands beside the database of the
-// configuration in force.
-func (g *globals) client() (*client.Client, error) {
+// target says where the appliance is: at what --server or $PINTLE_SERVER names,
+// or else at the socket beside the database of the configuration in force.
+func (g *globals) target() (client.Options, error) {
 	if server := cmp.Or(g.server, os.Getenv("PINTLE_SERVER")); server != "" {
-		return client.New(client.Options{Server: server, Token: cmp.Or(g.token, os.Getenv("PINTLE_TOKEN"))})
+		return client.Options{Server: server, Token: cmp.Or(g.token, os.Getenv("PINTLE_TOKEN"))}, nil
 	}
 	cfg, err := g.load()
 	if err != nil {
+		return client.Options{}, err
+	}
+	return client.Options{Socket: cfg.Socket()}, nil
+}
+
+// client returns a client of the appliance.
+func (g *globals) client() (*client.Client, error) {
+	target, err := g.target()
+	if err != nil {
 		return nil, err
 	}
-	return client.New(client.Options{Socket: cfg.Socket()})
+	return client.New(target)
 }
 
 // withClient runs the work of a command against the running appliance. An error
@@ -46,7 +54,7 @@ func workError(err error) error {
 	if err == nil {
 		return nil
 	}
-	shown := errors.New(clean(err.Error()))
+	shown := errors.New(text.Clean(err.Error()))
 	if errors.Is(err, client.ErrNotRunning) {
 		return failed(hint(shown, "start it with pintle serve, or name one with --server URL"))
 	}
@@ -59,11 +67,11 @@ func (g *globals) confirm(cmd *cobra.Command, what string) error {
 	if g.yes {
 		return nil
 	}
-	in, ok := cmd.InOrStdin().(*os.File)
-	if !ok || !isatty.IsTerminal(in.Fd()) && !isatty.IsCygwinTerminal(in.Fd()) {
-		return hint(fmt.Errorf("%s: not confirmed, and there is no terminal to ask on", clean(what)), "add --yes to do it without a question")
+	in := cmd.InOrStdin()
+	if !isTerminal(in) {
+		return hint(fmt.Errorf("%s: not confirmed, and there is no terminal to ask on", text.Clean(what)), "add --yes to do it without a question")
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s? [y/N] ", clean(what))
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s? [y/N] ", text.Clean(what))
 	// An end of the input is an answer too: no.
 	line, _ := bufio.NewReader(in).ReadString('\n')
 	switch strings.ToLower(strings.TrimSpace(line)) {
@@ -73,29 +81,8 @@ func (g *globals) confirm(cmd *cobra.Command, what string) error {
 	return failed(errors.New("not confirmed; nothing was changed"))
 }
 
-// length are the flags that say how much of a list is shown.
-type length struct {
-	limit int
-	all   bool
-	// given tells whether a flag was given.
-	given func(flag string) bool
-}
-
-func (l *length) flags(cmd *cobra.Command) {
-	cmd.Flags().IntVar(&l.limit, "limit", api.DefaultLimit, "show at most so many")
-	cmd.Flags().BoolVar(&l.all, "all", false, "show all, however many there are")
-	l.given = cmd.Flags().Changed
-}
-
-// max returns how many items are wanted; zero: all.
-func (l *length) max() (int, error) {
-	switch {
-	case l.all && l.given("limit"):
-		return 0, errors.New("--limit and --all contradict each other; give one of them")
-	case l.all:
-		return 0, nil
-	case l.limit < 1:
-		return 0, fmt.Errorf("--limit %d: show at least one", l.limit)
-	}
-	return l.limit, nil
+// isTerminal reports whether a person is at the other end of the stream.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && (isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()))
 }

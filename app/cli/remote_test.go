@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/pintle/pintle/app/admin"
 	"github.com/pintle/pintle/app/admin/api"
@@ -54,7 +55,7 @@ func startRemote(t *testing.T) *remote {
 	}
 	server := &http.Server{Handler: admin.New(admin.Options{
 		Store: r.store, Dispatcher: dispatcher, Logger: slog.New(slog.DiscardHandler), Version: "test",
-	})}
+	}).Socket}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	t.Cleanup(func() {
@@ -158,7 +159,7 @@ func TestSubscriberIsGivenEverythingUnlessToldOtherwise(t *testing.T) {
 	}
 }
 
-func TestNothingIsRemovedOrReplayedUnconfirmed(t *testing.T) {
+func TestNothingIsRemovedReplayedOrPurgedUnconfirmed(t *testing.T) {
 	r := startRemote(t)
 	s := r.add(t)
 	dead := r.deaden(t)
@@ -167,6 +168,9 @@ func TestNothingIsRemovedOrReplayedUnconfirmed(t *testing.T) {
 		{"subscribers", "rm", string(s.ID)},
 		{"dead", "replay", "--all"},
 		{"dead", "replay", string(dead)},
+		{"dead", "replay", "order"},
+		{"dead", "purge", "--all"},
+		{"events", "replay", "--all"},
 	} {
 		out, _, err := r.run(t, args...)
 		var h *hinted
@@ -253,6 +257,18 @@ func TestWrongUsageIsToldFromWorkThatFailed(t *testing.T) {
 		{exitUsage, "deliveries list --code 7"},
 		{exitUsage, "dead replay"},
 		{exitUsage, "dead replay dlv_1 --all"},
+		{exitUsage, "dead replay dlv_1 --code 500"},
+		{exitUsage, "dead replay timeout --all"},
+		{exitUsage, "dead replay --all --rate -1"},
+		{exitUsage, "dead purge"},
+		{exitUsage, "events replay"},
+		{exitUsage, "events replay evt_1 --rate 3 --yes"},
+		{exitUsage, "subscribers edit sub_1"},
+		{exitUsage, "subscribers rotate-secret sub_1 --overlap -1h"},
+		{exitUsage, "subscribers rotate-secret sub_1 --secret="},
+		{exitUsage, "tail --kind gap"},
+		{exitUsage, "tokens create x"},
+		{exitUsage, "tokens create x --role root"},
 		{exitUsage, "dead replay --code 500 --all"},
 		{exitUsage, "publish bad!type"},
 		{exitUsage, "publish a.b {bad"},
@@ -262,6 +278,11 @@ func TestWrongUsageIsToldFromWorkThatFailed(t *testing.T) {
 		{exitFailed, "events show evt_nothing"},
 		{exitFailed, "deliveries resend dlv_nothing"},
 		{exitFailed, "dead replay dlv_nothing --yes"},
+		{exitFailed, "deliveries cancel dlv_nothing"},
+		{exitFailed, "events replay evt_nothing --yes"},
+		{exitFailed, "subscribers edit sub_nothing --timeout 3s"},
+		{exitFailed, "subscribers test sub_nothing"},
+		{exitFailed, "tokens revoke tok_nothing"},
 		{exitFailed, "events list --since yesterday"},
 		{exitDone, "dead replay --all --yes"},
 	} {
@@ -280,13 +301,15 @@ func TestMissingApplianceIsAFailureWithTheNextStep(t *testing.T) {
 	}
 }
 
-func TestEveryCommandOfTheAdminAPIHasHelpWithAnExample(t *testing.T) {
-	g := &globals{}
-	for _, c := range append(newSubscribers(g).Commands(), append(newEvents(g).Commands(), append(newDeliveries(g).Commands(),
-		append(newDead(g).Commands(), newPublish(g), newSubscribers(g), newEvents(g), newDeliveries(g), newDead(g))...)...)...) {
-		c.SetOut(io.Discard)
-		if c.Short == "" || c.Example == "" {
+func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
+	var check func(c *cobra.Command)
+	check = func(c *cobra.Command) {
+		if c.Short == "" || c.Example == "" || c.RunE == nil {
 			t.Errorf("%s: help %q, example %q", c.CommandPath(), c.Short, c.Example)
 		}
+		for _, below := range c.Commands() {
+			check(below)
+		}
 	}
+	check(newRoot(Build{}))
 }

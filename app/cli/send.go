@@ -20,6 +20,7 @@ import (
 
 	"github.com/pintle/pintle/app/sandbox"
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/tui/text"
 )
 
 const (
@@ -128,7 +129,7 @@ func (s *sender) run(cmd *cobra.Command, args []string) error {
 		}
 		answer, err := sandbox.Send(cmd.Context(), client, endpoint, secret, event, options...)
 		if err != nil {
-			return failed(hint(fmt.Errorf("send %s: %w", clean(event.Type), err), "is the appliance running? start it with pintle serve, or name it with --url"))
+			return failed(hint(fmt.Errorf("send %s: %w", text.Clean(event.Type), err), "is the appliance running? start it with pintle serve, or name it with --url"))
 		}
 		if err := s.print(cmd.OutOrStdout(), answer); err != nil {
 			return failed(err)
@@ -148,7 +149,7 @@ func (s *sender) endpoint(cmd *cobra.Command) (string, webhook.Secret, error) {
 	if s.url != "" {
 		u, err := url.Parse(s.url)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return "", "", fmt.Errorf("--url %s is not an http or https URL", clean(s.url))
+			return "", "", fmt.Errorf("--url %s is not an http or https URL", text.Clean(s.url))
 		}
 	}
 	needed := secret == "" && sandbox.Signing(s.signing) != sandbox.SignNone
@@ -219,17 +220,17 @@ func answerJSON(a sandbox.Answer) []byte {
 // refusal is the error that an answer other than 2xx stands for.
 func refusal(a sandbox.Answer) error {
 	message := cmp.Or(a.Message, strings.TrimSpace(string(a.Body)), http.StatusText(a.StatusCode))
-	text := fmt.Sprintf("refused with %d", a.StatusCode)
+	reason := fmt.Sprintf("refused with %d", a.StatusCode)
 	if a.Error != "" {
-		text += " " + shorten(a.Error, shownType)
+		reason += " " + shorten(a.Error, shownType)
 	}
 	if message != "" {
-		text += ": " + shorten(message, shownMessage)
+		reason += ": " + shorten(message, shownMessage)
 	}
 	if a.RequestID != "" {
-		text += " (request " + shorten(string(a.RequestID), shownID) + ")"
+		reason += " (request " + shorten(string(a.RequestID), shownID) + ")"
 	}
-	return errors.New(text)
+	return errors.New(reason)
 }
 
 // eventData reads the data of an event as the command line names it: JSON,
@@ -240,7 +241,7 @@ func eventData(stdin io.Reader, arg string) ([]byte, error) {
 	from := "the data"
 	switch file, isFile := strings.CutPrefix(arg, "@"); {
 	case isFile:
-		from = clean(file)
+		from = text.Clean(file)
 		data, err = os.ReadFile(file)
 	case arg == "-":
 		from = "standard input"
@@ -257,7 +258,7 @@ func eventData(stdin io.Reader, arg string) ([]byte, error) {
 	}
 	var value json.RawMessage
 	if err := json.Unmarshal(data, &value); err != nil {
-		err = fmt.Errorf("%s is not JSON: %s", from, clean(err.Error()))
+		err = fmt.Errorf("%s is not JSON: %s", from, text.Clean(err.Error()))
 		if from == "the data" {
 			return nil, hint(err, `quote it for the shell, as in '{"order_id":"A12345"}'; @FILE reads a file, - standard input`)
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -64,8 +65,10 @@ func (g *globals) serve(cmd *cobra.Command, c *config.Config, logger *slog.Logge
 func (g *globals) start(ctx context.Context, c *config.Config, logger *slog.Logger, dev bool) (*app.App, error) {
 	a, err := app.Start(ctx, app.Options{
 		Config: c, Version: g.build.Version, Logger: logger, Dev: dev,
-		Open: func(ctx context.Context) (webhook.Store, error) {
-			return storage.Open(ctx, storage.Options{Path: c.Storage.Path, Schema: g.build.Schema, Synchronous: c.Storage.Synchronous})
+		Open: func(ctx context.Context, onCommit func(int, time.Duration)) (webhook.Store, error) {
+			return storage.Open(ctx, storage.Options{
+				Path: c.Storage.Path, Schema: g.build.Schema, Synchronous: c.Storage.Synchronous, OnCommit: onCommit,
+			})
 		},
 	})
 	if errors.Is(err, storage.ErrInUse) {

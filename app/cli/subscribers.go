@@ -1,26 +1,31 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pintle/pintle/app/admin/api"
 	"github.com/pintle/pintle/app/admin/client"
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/tui/text"
 )
 
 func newSubscribers(g *globals) *cobra.Command {
 	return noun("subscribers", "Manage who receives events",
 		"pintle subscribers add https://example.com/hooks --events 'order.*'\npintle subscribers list",
-		newSubscribersAdd(g), newSubscribersList(g), newSubscribersShow(g),
-		newSubscribersPause(g), newSubscribersResume(g), newSubscribersRemove(g))
+		newSubscribersAdd(g), newSubscribersList(g), newSubscribersShow(g), newSubscribersEdit(g),
+		newSubscribersPause(g), newSubscribersResume(g), newSubscribersRotateSecret(g),
+		newSubscribersTest(g), newSubscribersRemove(g))
 }
 
 // subscriberFlags are the fields of a subscriber as the command line gives
@@ -44,8 +49,8 @@ func (f *subscriberFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.url, "url", "", "where deliveries are posted")
 	flags.StringVar(&f.clientID, "client-id", "", "receives this client's events beside those of nobody in particular")
-	flags.StringVar(&f.secret, "secret", "", "signs the deliveries (default: one is made)")
-	flags.StringSliceVar(&f.events, "events", []string{"*"}, "patterns of the types received: order.created, order.*, order.**; repeat or separate by commas")
+	flags.StringVar(&f.secret, "secret", "", "signs the deliveries (default for a new one: it is made)")
+	flags.StringSliceVar(&f.events, "events", nil, "patterns of the types received: order.created, order.*, order.**; repeat or separate by commas (default for a new one: *)")
 	flags.BoolVar(&f.active, "active", true, "with --active=false, it begins paused")
 	flags.StringVar(&f.description, "description", "", "free text for people")
 	flags.StringArrayVar(&f.headers, "headers", nil, "header sent with every delivery, 'Name: value'; repeat for more")
@@ -77,10 +82,13 @@ func (f *subscriberFlags) change(cmd *cobra.Command) (api.SubscriberChange, erro
 	if given("headers") || given("header") {
 		headers := map[string]string{}
 		for _, header := range slices.Concat(f.headers, f.header) {
+			if header == "" {
+				continue // --headers '' takes all away
+			}
 			name, value, found := strings.Cut(header, ":")
 			name = strings.TrimSpace(name)
 			if _, twice := headers[name]; !found || name == "" || twice {
-				return c, fmt.Errorf("--headers %s is not one header 'Name: value', each name once", clean(strconv.Quote(header)))
+				return c, fmt.Errorf("--headers %s is not one header 'Name: value', each name once", text.Clean(strconv.Quote(header)))
 			}
 			headers[name] = strings.TrimSpace(value)
 		}
@@ -143,7 +151,7 @@ func newSubscribersAdd(g *globals) *cobra.Command {
 				if err != nil {
 					return workError(fmt.Errorf("add subscriber: %w", err))
 				}
-				return g.printSubscriber(cmd.OutOrStdout(), added)
+				return g.printSubscriber(cmd, added)
 			})
 		},
 	}
@@ -152,93 +160,216 @@ func newSubscribersAdd(g *globals) *cobra.Command {
 }
 
 func newSubscribersList(g *globals) *cobra.Command {
-	var length length
 	c := &cobra.Command{
 		Use:     "list",
 		Short:   "List subscribers, the newest first",
+		Long:    "list shows the subscribers. OK and P95 are the share of attempts that succeeded in\nthe last hour, and how long 95 % of them took at most.",
 		Example: "pintle subscribers list\npintle subscribers list --all --output json",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			limit, err := length.max()
-			if err != nil {
-				return err
+	}
+	shown := columns[api.Subscriber]{
+		[]string{"SUBSCRIBER", "STATE", "PENDING", "DEAD", "OK", "P95", "URL", "EVENTS", "CLIENT", "DESCRIPTION"},
+		func(s api.Subscriber) []string {
+			var h api.Health
+			if s.Health != nil {
+				h = *s.Health
 			}
-			return g.withClient(func(c *client.Client) error {
-				return printList(g, cmd, c.Subscribers(cmd.Context(), limit), limit,
-					[]string{"SUBSCRIBER", "STATE", "URL", "EVENTS", "CLIENT", "DESCRIPTION"},
-					func(s api.Subscriber) []string {
-						return []string{string(s.ID), activity(s), s.URL, patterns(s.Events), s.ClientID, s.Description}
-					})
-			})
+			p95 := ""
+			if h.Attempts > 0 {
+				p95 = shownMillis(h.P95MS)
+			}
+			return []string{
+				string(s.ID), activity(s.Active), strconv.FormatInt(h.Pending, 10), strconv.FormatInt(h.Dead, 10),
+				shownShare(h.Attempts, h.Failed), p95, s.URL, patterns(s.Events), s.ClientID, s.Description,
+			}
 		},
 	}
-	length.flags(c)
+	return newList(g, c, nil, shown, func(ctx context.Context, c *client.Client, limit int) iter.Seq2[api.Subscriber, error] {
+		return c.Subscribers(ctx, limit)
+	})
+}
+
+// subscriberWork is what a command does with one subscriber.
+type subscriberWork func(context.Context, *client.Client, webhook.SubscriberID) (api.Subscriber, error)
+
+// oneSubscriber makes c a command that works on the subscriber which it names,
+// and prints it.
+func oneSubscriber(g *globals, verb string, c *cobra.Command, work subscriberWork) *cobra.Command {
+	c.Use = verb + " SUBSCRIBER"
+	c.Args = cobra.ExactArgs(1)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		return g.withClient(func(c *client.Client) error {
+			s, err := work(cmd.Context(), c, webhook.SubscriberID(args[0]))
+			if err != nil {
+				return workError(fmt.Errorf("%s subscriber %s: %w", verb, args[0], err))
+			}
+			return g.printSubscriber(cmd, s)
+		})
+	}
 	return c
 }
 
 func newSubscribersShow(g *globals) *cobra.Command {
 	var reveal bool
-	c := &cobra.Command{
-		Use:     "show SUBSCRIBER",
+	c := oneSubscriber(g, "show", &cobra.Command{
 		Short:   "Show a subscriber",
 		Example: "pintle subscribers show sub_…\npintle subscribers show sub_… --secret",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return g.withClient(func(c *client.Client) error {
-				id := webhook.SubscriberID(args[0])
-				s, err := c.Subscriber(cmd.Context(), id)
-				if err == nil && reveal {
-					var secret webhook.Secret
-					secret, err = c.SubscriberSecret(cmd.Context(), id)
-					s.Secret = secret.Reveal()
-				}
-				if err != nil {
-					return workError(fmt.Errorf("show subscriber %s: %w", id, err))
-				}
-				return g.printSubscriber(cmd.OutOrStdout(), s)
-			})
-		},
-	}
+	}, func(ctx context.Context, c *client.Client, id webhook.SubscriberID) (api.Subscriber, error) {
+		s, err := c.Subscriber(ctx, id)
+		if err == nil && reveal {
+			var secret webhook.Secret
+			secret, err = c.SubscriberSecret(ctx, id)
+			s.Secret = secret.Reveal()
+		}
+		return s, err
+	})
 	c.Flags().BoolVar(&reveal, "secret", false, "show the secret too")
+	return c
+}
+
+func newSubscribersEdit(g *globals) *cobra.Command {
+	var (
+		f      subscriberFlags
+		change api.SubscriberChange
+	)
+	c := oneSubscriber(g, "edit", &cobra.Command{
+		Short: "Change fields of a subscriber",
+		Long: "edit changes the fields whose flags are given, and leaves the others. An empty\n" +
+			"value, or 0, gives a field its default. A secret is replaced at once;\n" +
+			"rotate-secret keeps the old one valid for a while.",
+		Example: "pintle subscribers edit sub_… --url https://example.com/new\n" +
+			"pintle subscribers edit sub_… --events 'order.*,user.**' --timeout 10s",
+	}, func(ctx context.Context, c *client.Client, id webhook.SubscriberID) (api.Subscriber, error) {
+		return c.UpdateSubscriber(ctx, id, change)
+	})
+	c.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		var err error
+		if change, err = f.change(cmd); err != nil {
+			return err
+		}
+		if change == (api.SubscriberChange{}) {
+			return hint(errors.New("say what to change"), "give a field as a flag, such as --events 'order.*'")
+		}
+		return nil
+	}
+	f.register(c)
 	return c
 }
 
 func newSubscribersPause(g *globals) *cobra.Command {
 	var reason string
-	c := &cobra.Command{
-		Use:     "pause SUBSCRIBER",
+	c := oneSubscriber(g, "pause", &cobra.Command{
 		Short:   "Pause a subscriber: its deliveries are made, and wait",
 		Example: "pintle subscribers pause sub_… --reason 'maintenance until noon'",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return g.withClient(func(c *client.Client) error {
-				s, err := c.PauseSubscriber(cmd.Context(), webhook.SubscriberID(args[0]), reason)
-				if err != nil {
-					return workError(fmt.Errorf("pause subscriber %s: %w", args[0], err))
-				}
-				return g.printSubscriber(cmd.OutOrStdout(), s)
-			})
-		},
-	}
+	}, func(ctx context.Context, c *client.Client, id webhook.SubscriberID) (api.Subscriber, error) {
+		return c.PauseSubscriber(ctx, id, reason)
+	})
 	c.Flags().StringVar(&reason, "reason", "", "why, for whoever looks later")
 	return c
 }
 
 func newSubscribersResume(g *globals) *cobra.Command {
-	return &cobra.Command{
-		Use:     "resume SUBSCRIBER",
+	return oneSubscriber(g, "resume", &cobra.Command{
 		Short:   "Resume a paused subscriber: what waited is sent",
 		Example: "pintle subscribers resume sub_…",
+	}, func(ctx context.Context, c *client.Client, id webhook.SubscriberID) (api.Subscriber, error) {
+		return c.ResumeSubscriber(ctx, id)
+	})
+}
+
+func newSubscribersRotateSecret(g *globals) *cobra.Command {
+	var (
+		rotation api.Rotation
+		overlap  time.Duration
+	)
+	c := oneSubscriber(g, "rotate-secret", &cobra.Command{
+		Short: "Replace the secret of a subscriber, and print it",
+		Long: "rotate-secret gives a subscriber a new secret and prints it. Until the overlap is\n" +
+			"over, webhook-signature has a signature under the old secret too, so that the\n" +
+			"receiver can change over in its own time; X-Agent-Signature, which has room for\n" +
+			"one, is made with the new secret at once.",
+		Example: "pintle subscribers rotate-secret sub_…\n" +
+			"pintle subscribers rotate-secret sub_… --overlap 1h\n" +
+			"pintle subscribers rotate-secret sub_… --secret whsec_… --overlap 0",
+	}, func(ctx context.Context, c *client.Client, id webhook.SubscriberID) (api.Subscriber, error) {
+		return c.RotateSecret(ctx, id, rotation)
+	})
+	c.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		switch {
+		case overlap < 0:
+			return fmt.Errorf("--overlap %s is negative", overlap)
+		case cmd.Flags().Changed("secret") && rotation.Secret == "":
+			return errors.New("--secret is empty")
+		}
+		rotation.Overlap = (*api.Duration)(&overlap)
+		return nil
+	}
+	c.Flags().StringVar(&rotation.Secret, "secret", "", "the new secret (default: one is made)")
+	c.Flags().DurationVar(&overlap, "overlap", 24*time.Hour, "how long the old secret signs too; 0: not at all")
+	return c
+}
+
+const (
+	// testPatience is how long the end of a test is waited for, and testPoll
+	// how often it is asked for.
+	testPatience = 30 * time.Second
+	testPoll     = 100 * time.Millisecond
+)
+
+func newSubscribersTest(g *globals) *cobra.Command {
+	var wait bool
+	c := &cobra.Command{
+		Use:   "test SUBSCRIBER",
+		Short: "Send a test event to one subscriber",
+		Long: "test sends an event of the type pintle.test to one subscriber, whatever its\n" +
+			"patterns. With --wait it waits up to 30 seconds for the end of the delivery,\n" +
+			"shows what came of it, and fails if the event was not delivered.",
+		Example: "pintle subscribers test sub_…\npintle subscribers test sub_… --wait",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return g.withClient(func(c *client.Client) error {
-				s, err := c.ResumeSubscriber(cmd.Context(), webhook.SubscriberID(args[0]))
+				published, err := c.TestSubscriber(cmd.Context(), webhook.SubscriberID(args[0]))
 				if err != nil {
-					return workError(fmt.Errorf("resume subscriber %s: %w", args[0], err))
+					return workError(fmt.Errorf("test subscriber %s: %w", args[0], err))
 				}
-				return g.printSubscriber(cmd.OutOrStdout(), s)
+				if !wait || len(published.Deliveries) == 0 {
+					return g.printPublished(cmd, published)
+				}
+				d, err := awaitEnd(cmd.Context(), c, published.Deliveries[0].ID)
+				if err != nil {
+					return workError(fmt.Errorf("wait for the test: %w", err))
+				}
+				if err := g.print(cmd, d, func(w io.Writer) error { return printDelivery(w, d, false) }); err != nil {
+					return err
+				}
+				if d.State != webhook.Delivered {
+					return failed(fmt.Errorf("the test was not delivered: it is %s", d.State))
+				}
+				return nil
 			})
 		},
+	}
+	c.Flags().BoolVar(&wait, "wait", false, "wait for what comes of it")
+	return c
+}
+
+// awaitEnd returns the delivery once it has ended, or as it is when no more
+// patience is left.
+func awaitEnd(ctx context.Context, c *client.Client, id webhook.DeliveryID) (api.DeliveryDetail, error) {
+	ticker := time.NewTicker(testPoll)
+	defer ticker.Stop()
+	deadline := time.After(testPatience)
+	for {
+		d, err := c.Delivery(ctx, id)
+		if err != nil || d.State != webhook.Pending {
+			return d, err
+		}
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			return d, nil
+		case <-ctx.Done():
+			return d, ctx.Err()
+		}
 	}
 }
 
@@ -264,7 +395,7 @@ func newSubscribersRemove(g *globals) *cobra.Command {
 				if err := c.RemoveSubscriber(cmd.Context(), id); err != nil {
 					return workError(fmt.Errorf("remove subscriber %s: %w", id, err))
 				}
-				g.note(cmd, "removed %s", clean(string(id)))
+				g.note(cmd, "removed %s", text.Clean(string(id)))
 				return nil
 			})
 		},
@@ -272,16 +403,18 @@ func newSubscribersRemove(g *globals) *cobra.Command {
 }
 
 // printSubscriber prints one subscriber.
-func (g *globals) printSubscriber(w io.Writer, s api.Subscriber) error {
-	if g.output == "json" {
-		return failed(printJSON(w, s))
-	}
+func (g *globals) printSubscriber(cmd *cobra.Command, s api.Subscriber) error {
+	return g.print(cmd, s, func(w io.Writer) error { return printFields(w, subscriberFields(s)...) })
+}
+
+func subscriberFields(s api.Subscriber) []field {
 	fields := []field{
 		{"SUBSCRIBER", string(s.ID)},
 		{"URL", s.URL},
 		{"SECRET", s.Secret},
+		{"OLD SECRET UNTIL", shownTime(s.OldSecretUntil)},
 		{"EVENTS", patterns(s.Events)},
-		{"STATE", activity(s)},
+		{"STATE", activity(s.Active)},
 		{"REASON", s.PausedReason},
 		{"CLIENT", s.ClientID},
 		{"DESCRIPTION", s.Description},
@@ -306,12 +439,19 @@ func (g *globals) printSubscriber(w io.Writer, s api.Subscriber) error {
 		fields = append(fields, field{"FINAL ON 4XX", "yes"})
 	}
 	fields = append(fields, field{"CREATED", shownTime(s.CreatedAt)}, field{"UPDATED", shownTime(s.UpdatedAt)})
-	return failed(printFields(w, fields...))
+	if h := s.Health; h != nil {
+		fields = append(fields, field{"BACKLOG", fmt.Sprintf("%d pending (%d retrying), %d dead", h.Pending, h.Retrying, h.Dead)})
+		if h.Attempts > 0 {
+			fields = append(fields, field{"LAST HOUR", fmt.Sprintf("%s, %s ok, p50 %s, p95 %s", counted(int(h.Attempts), "attempt"),
+				shownShare(h.Attempts, h.Failed), shownMillis(h.P50MS), shownMillis(h.P95MS))})
+		}
+	}
+	return fields
 }
 
 // activity says in one word whether a subscriber is sent to.
-func activity(s api.Subscriber) string {
-	if s.Active {
+func activity(active bool) string {
+	if active {
 		return "active"
 	}
 	return "paused"

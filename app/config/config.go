@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -69,6 +70,14 @@ type Outbound struct {
 
 // Admin says where the admin API is.
 type Admin struct {
+	// Listen is the address for those who come with a token; empty: none.
+	Listen string
+	// Insecure allows an address that others can reach without TLS.
+	Insecure bool
+	// TLSCert and TLSKey are files; both are set, or none.
+	TLSCert, TLSKey string
+	// Hosts are further names under which it is reached.
+	Hosts []string
 	// Socket is empty for the one beside the database; see [Config.Socket].
 	Socket string
 }
@@ -117,7 +126,8 @@ func Default() *Config {
 			Retries: 6, Schedule: webhook.DefaultSchedule(), Jitter: 0.1, Timeout: 5 * time.Second,
 			Concurrency: 10, MaxInFlight: 256, UserAgent: "AI-Agent-Webhook/1.0",
 		},
-		Log: Log{Level: slog.LevelInfo, Format: "text"},
+		Admin: Admin{Listen: "127.0.0.1:8081"},
+		Log:   Log{Level: slog.LevelInfo, Format: "text"},
 	}
 }
 
@@ -134,10 +144,36 @@ func Load(o Options) (*Config, error) {
 	for _, setting := range o.Set {
 		l.readFlag(setting)
 	}
+	if len(l.faults) == 0 {
+		l.checkAdmin()
+	}
 	if len(l.faults) > 0 {
 		return nil, l.faults
 	}
 	return l.config, nil
+}
+
+// checkAdmin finds what is wrong with keys of the section admin taken together.
+func (l *loader) checkAdmin() {
+	a := &l.config.Admin
+	switch {
+	case a.TLSCert == "" != (a.TLSKey == ""):
+		l.fault("admin.tls_cert", "goes with admin.tls_key: set both, or none")
+	case a.TLSCert == "" && !a.Insecure && !loopback(a.Listen):
+		l.fault("admin.listen", "%s can be reached from other machines, and tokens would travel in the clear; "+
+			"set admin.tls_cert and admin.tls_key, or admin.insecure = true", a.Listen)
+	}
+}
+
+// loopback reports whether only this machine can reach the address; one that
+// is empty, nobody can.
+func loopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil || host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
 }
 
 // Socket is the path of the admin API's Unix socket.
@@ -156,6 +192,9 @@ func (c *Config) Warnings() []string {
 	}
 	if c.Inbound.MaxClockSkew == 0 {
 		warnings = append(warnings, "inbound.max_clock_skew is 0: the clock is not checked, and old requests can be sent again")
+	}
+	if c.Admin.Insecure && c.Admin.TLSCert == "" && !loopback(c.Admin.Listen) {
+		warnings = append(warnings, "admin.insecure is on: tokens travel in the clear to admin.listen")
 	}
 	return warnings
 }

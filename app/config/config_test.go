@@ -111,7 +111,7 @@ jitter = 1
 allow_networks = ["10.0.0.0/8", "127.0.0.1", "::ffff:192.168.0.0/112", "fc00::/7"]
 [log]
 level = "debug"
-`, "outbound.agent_id=a=b", "admin.socket=/run/x.sock")
+`, "outbound.agent_id=a=b", "admin.socket=/run/x.sock", "admin.hosts=a.example, B-2")
 	if c.Storage.Path != "a b.db" || c.Inbound.Enabled || c.Inbound.Secret != `s=c"r#t` || c.Inbound.MaxBody != 512_000 || c.Inbound.MaxClockSkew != 0 ||
 		c.Outbound.Jitter != 1 || c.Log.Level.String() != "DEBUG" || c.Outbound.AgentID != "a=b" || c.Socket() != "/run/x.sock" {
 		t.Errorf("read %+v", c)
@@ -121,6 +121,9 @@ level = "debug"
 	}
 	if got := fmt.Sprint(c.Outbound.AllowNetworks); got != "[10.0.0.0/8 127.0.0.1/32 192.168.0.0/16 fc00::/7]" {
 		t.Errorf("networks are %s", got)
+	}
+	if diff := cmp.Diff([]string{"a.example", "B-2"}, c.Admin.Hosts); diff != "" {
+		t.Error(diff)
 	}
 	c = load(t, "", "outbound.schedule=1s, 2m,3", "outbound.allow_networks=", "inbound.max_body=2048", "storage.path=x.db")
 	if got := fmt.Sprintf("%v %d %d %s", c.Outbound.Schedule, len(c.Outbound.AllowNetworks), c.Inbound.MaxBody, c.Socket()); got != "[1s 2m0s 3s] 0 2048 x.db.sock" {
@@ -199,7 +202,7 @@ func TestImpossibleValuesAreRefused(t *testing.T) {
 		"outbound.retries=-1", "outbound.retries=1.5", "outbound.schedule=", "outbound.schedule=-1s", "outbound.jitter=NaN", "outbound.jitter=-0.1",
 		"outbound.timeout=0", "outbound.timeout=61s", "outbound.concurrency=0", "outbound.max_in_flight=0", "outbound.user_agent=",
 		"outbound.agent_id=a\nb", "outbound.allow_networks=10.0.0.1/8", "outbound.allow_networks=localhost", "outbound.allow_networks=fe80::1%eth0",
-		"outbound.allow_networks=::ffff:0:0/90", "log.format=xml", "log.level=INFO",
+		"outbound.allow_networks=::ffff:0:0/90", "admin.listen=8081", "admin.listen=localhost", "admin.hosts=http://a", "admin.hosts=a:8081", "admin.hosts=a,,b", "log.format=xml", "log.level=INFO",
 	} {
 		if _, err := config.Load(config.Options{File: write(t, ""), Set: []string{setting}}); err == nil {
 			t.Errorf("%s is accepted", setting)
@@ -240,6 +243,37 @@ func TestShownConfigurationLoadsAndHidesSecrets(t *testing.T) {
 	c.File, again.File, c.Inbound.Secret, again.Inbound.Secret = "", "", "", ""
 	if diff := cmp.Diff(c, again, compareConfigs); diff != "" {
 		t.Errorf("(-loaded +shown):\n%s", diff)
+	}
+}
+
+func TestAdminListenerThatOthersReachNeedsTLSOrConsent(t *testing.T) {
+	for _, c := range []struct {
+		set   []string
+		fault string
+	}{
+		{[]string{"admin.listen="}, ""},
+		{[]string{"admin.listen=127.0.0.1:0"}, ""},
+		{[]string{"admin.listen=127.1.2.3:8081"}, ""},
+		{[]string{"admin.listen=[::1]:8081"}, ""},
+		{[]string{"admin.listen=[::ffff:127.0.0.1]:8081"}, ""},
+		{[]string{"admin.listen=localhost:8081"}, ""},
+		{[]string{"admin.listen=:8081"}, "admin.listen"},
+		{[]string{"admin.listen=0.0.0.0:8081"}, "admin.listen"},
+		{[]string{"admin.listen=[::]:0"}, "admin.listen"},
+		{[]string{"admin.listen=192.0.2.1:8081"}, "admin.listen"},
+		{[]string{"admin.listen=localhost.example.com:8081"}, "admin.listen"},
+		{[]string{"admin.listen=:8081", "admin.insecure=true"}, ""},
+		{[]string{"admin.listen=:8081", "admin.tls_cert=c.pem", "admin.tls_key=k.pem"}, ""},
+		{[]string{"admin.tls_cert=c.pem"}, "admin.tls_cert"},
+		{[]string{"admin.tls_key=k.pem"}, "admin.tls_cert"},
+	} {
+		_, err := config.Load(config.Options{File: write(t, ""), Set: c.set})
+		if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.HasPrefix(err.Error(), c.fault+": ")) {
+			t.Errorf("%v: got %v, want a fault of %q", c.set, err, c.fault)
+		}
+	}
+	if got := load(t, "", "admin.listen=:8081", "admin.insecure=true").Warnings(); len(got) != 1 {
+		t.Errorf("tokens in the clear: warned of %q", got)
 	}
 }
 

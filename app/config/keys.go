@@ -53,6 +53,11 @@ func keys() keyTable {
 		newKey("outbound.user_agent", text, headerValue(1), func(c *Config) *string { return &c.Outbound.UserAgent }),
 		newKey("outbound.allow_networks", networks, nil, func(c *Config) *[]netip.Prefix { return &c.Outbound.AllowNetworks }),
 
+		newKey("admin.listen", text, hostPortOrNone, func(c *Config) *string { return &c.Admin.Listen }),
+		newKey("admin.insecure", boolean, nil, func(c *Config) *bool { return &c.Admin.Insecure }),
+		newKey("admin.tls_cert", text, nil, func(c *Config) *string { return &c.Admin.TLSCert }),
+		newKey("admin.tls_key", text, nil, func(c *Config) *string { return &c.Admin.TLSKey }),
+		newKey("admin.hosts", hosts, nil, func(c *Config) *[]string { return &c.Admin.Hosts }),
 		newKey("admin.socket", text, nil, func(c *Config) *string { return &c.Admin.Socket }),
 
 		newKey("log.level", level, nil, func(c *Config) *slog.Level { return &c.Log.Level }),
@@ -340,6 +345,33 @@ var networks = codec[[]netip.Prefix]{
 	},
 }
 
+var hosts = codec[[]string]{
+	read: func(v any) ([]string, error) {
+		list, ok := v.([]any)
+		if !ok {
+			return nil, fmt.Errorf(`must be a list of names such as ["pintle.example.com"]`)
+		}
+		var names []string
+		for i, item := range list {
+			name, ok := item.(string)
+			if !ok || !hostName(name) {
+				return nil, fmt.Errorf("entry %d must be the name of a host, such as pintle.example.com, without scheme and port", i+1)
+			}
+			names = append(names, name)
+		}
+		return names, nil
+	},
+	text:  func(s string) any { return splitList(s, asIs) },
+	write: func(names []string) any { return append([]string{}, names...) },
+}
+
+// hostName reports whether s can be a name in the header Host.
+func hostName(s string) bool {
+	return s != "" && len(s) <= 253 && !strings.ContainsFunc(s, func(r rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_", r)
+	})
+}
+
 // readNetwork reads an address or a range. An IPv4 address that is written as
 // an IPv6 one is taken for what it is.
 func readNetwork(s string) (netip.Prefix, error) {
@@ -423,6 +455,13 @@ func hostPort(s string) error {
 		return fmt.Errorf("must be host:port, such as 127.0.0.1:8080 or :8080")
 	}
 	return nil
+}
+
+func hostPortOrNone(s string) error {
+	if s == "" {
+		return nil
+	}
+	return hostPort(s)
 }
 
 func urlPath(s string) error {

@@ -118,6 +118,7 @@ concurrency = %d
 schedule = ["100ms", "200ms", "500ms"]
 retries = 90
 [admin]
+listen = ""
 socket = %q
 `, i.database, i.inbound, senderSecret, concurrency, filepath.Join(short, "s"))
 	if err := os.WriteFile(i.config, []byte(text), 0o600); err != nil {

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
@@ -47,21 +48,34 @@ func NewTransport(guard *security.OutboundGuard, idlePerHost int) *http.Transpor
 
 // A target is what the requests to one subscriber have in common.
 type target struct {
-	url     *url.URL
-	headers http.Header
+	// request lacks what differs: the body and Pintle's own headers.
+	request http.Request
+	// block shows the subscriber's headers, as far as they may be seen.
+	block string
 }
 
 func newTarget(s *webhook.Subscriber) *target {
-	t := &target{headers: http.Header{}}
 	// The URL was checked when the subscriber was saved; should it not parse,
 	// the transport refuses to call nothing.
-	if t.url, _ = url.Parse(s.URL); t.url == nil {
-		t.url = &url.URL{}
+	address, _ := url.Parse(s.URL)
+	if address == nil {
+		address = &url.URL{}
 	}
+	header, shown := http.Header{}, http.Header{}
 	for name, value := range s.Headers {
-		t.headers.Set(name, value)
+		header.Set(name, value)
+		if credential(name) {
+			value = hidden
+		}
+		shown.Set(name, value)
 	}
-	return t
+	return &target{
+		request: http.Request{
+			Method: http.MethodPost, URL: address, Host: address.Host,
+			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header,
+		},
+		block: string(appendHeader(nil, shown)),
+	}
 }
 
 // A trial is an attempt with what a worker learnt beyond its result.
@@ -78,8 +92,13 @@ type trial struct {
 func (d *Dispatcher) worker() {
 	buffer := make([]byte, maxKept)
 	for a := range d.scheduler.jobs {
+		d.underWay.Add(1)
 		t := d.try(a, buffer)
+		d.underWay.Add(-1)
 		d.log(&t)
+		if d.o.Observer != nil {
+			d.o.Observer.Attempted(a.job.Event, a.subscriber, &t.result)
+		}
 		if t.gone {
 			d.work.Go(func() { d.pause(a.subscriber) })
 		}
@@ -103,24 +122,28 @@ func (d *Dispatcher) log(t *trial) {
 	d.o.Logger.Info("attempt failed", append(failure, "next", t.result.NextAttemptAt)...)
 }
 
-// try makes one attempt and judges it. The buffer is for the answer.
+// try makes one attempt and judges it. The buffer is for what is kept of it.
 func (d *Dispatcher) try(a assignment, buffer []byte) trial {
 	started := time.Now()
 	timeout := d.o.Timeout
 	if a.subscriber.Timeout > 0 {
 		timeout = a.subscriber.Timeout
 	}
-	ctx, cancel := context.WithTimeout(d.attempts, timeout)
+	trace := newTrace()
+	ctx, cancel := context.WithTimeout(httptrace.WithClientTrace(d.attempts, &trace.hooks), timeout)
 	defer cancel()
 	t := trial{assignment: a, result: webhook.Result{DueAt: a.job.DueAt, Attempt: webhook.Attempt{
 		DeliveryID: a.job.Delivery, Number: a.job.Attempts + 1, StartedAt: started,
 	}}}
 	attempt := &t.result.Attempt
-	answer, err := d.o.Transport.RoundTrip(d.request(ctx, a, attempt.Number, started))
+	var request *http.Request
+	request, attempt.RequestHeader = d.request(ctx, a, attempt.Number, started, buffer)
+	answer, err := d.o.Transport.RoundTrip(request)
 	if err != nil {
 		attempt.Outcome, attempt.Error = outcomeOf(ctx, err), err.Error()
 	} else {
 		attempt.Code, attempt.Outcome = answer.StatusCode, webhook.HTTPStatus
+		attempt.ResponseHeader = webhook.HeaderBlock(appendHeader(buffer[:0], answer.Header))
 		if answer.StatusCode >= 200 && answer.StatusCode <= 299 {
 			attempt.Outcome = webhook.OK
 		} else {
@@ -131,24 +154,28 @@ func (d *Dispatcher) try(a assignment, buffer []byte) trial {
 			attempt.Error = "read the answer: " + err.Error()
 		}
 	}
-	attempt.Duration = time.Since(started)
-	d.judge(&t, time.Now())
+	now := time.Now()
+	attempt.Duration = now.Sub(started)
+	trace.tell(attempt, now)
+	d.judge(&t, now)
 	return t
 }
 
-// request signs and addresses the attempt. The header names are written as the
-// contract has them.
-func (d *Dispatcher) request(ctx context.Context, a assignment, number int, now time.Time) *http.Request {
-	e, secret := a.job.Event, a.subscriber.Secret
+// request signs and addresses the attempt, and shows its header. The header
+// names are written as the contract has them. The buffer is only made use of.
+func (d *Dispatcher) request(ctx context.Context, a assignment, number int, now time.Time, buffer []byte) (*http.Request, webhook.HeaderBlock) {
+	e, secrets := a.job.Event, a.subscriber.ValidSecrets(now)
 	body := e.Body()
-	header := make(http.Header, len(a.target.headers)+11)
-	for name, values := range a.target.headers {
+	request := a.target.request.WithContext(ctx)
+	header := make(http.Header, len(request.Header)+10)
+	for name, values := range request.Header {
 		header[name] = values
 	}
-	values := make([]string, 0, 11)
+	values, block := make([]string, 0, 10), buffer[:0]
 	set := func(name, value string) {
 		values = append(values, value)
 		header[name] = values[len(values)-1 : len(values) : len(values)]
+		block, _ = appendLine(block, name, value)
 	}
 	set("Content-Type", "application/json")
 	set("User-Agent", d.o.UserAgent)
@@ -162,19 +189,17 @@ func (d *Dispatcher) request(ctx context.Context, a assignment, number int, now 
 	set("X-Agent-Event", e.Type)
 	set("X-Agent-Delivery", string(a.job.Delivery))
 	set("X-Agent-Attempt", strconv.Itoa(number))
-	set("X-Agent-Signature", signature.SignAgent(secret, body))
+	// This one holds a single signature, so that it is made with the newest.
+	set("X-Agent-Signature", signature.SignAgent(secrets[0], body))
 	set("webhook-id", string(e.ID))
 	set("webhook-timestamp", strconv.FormatInt(now.Unix(), 10))
-	set("webhook-signature", signature.SignStandard(string(e.ID), now.Unix(), body, secret))
-	request := &http.Request{
-		Method: http.MethodPost, URL: a.target.url, Host: a.target.url.Host,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: header, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
-		// So that a request that an idle connection lost before a byte of it
-		// was written goes out on another one.
-		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
-	}
-	return request.WithContext(ctx)
+	set("webhook-signature", signature.SignStandard(string(e.ID), now.Unix(), body, secrets...))
+	request.Header, request.ContentLength = header, int64(len(body))
+	// So that a request that an idle connection lost before a byte of it was
+	// written goes out on another one.
+	request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	request.Body = io.NopCloser(bytes.NewReader(body))
+	return request, webhook.HeaderBlock(append(block, a.target.block...))
 }
 
 // readAnswer returns the beginning of the body. It reads further, so that the
@@ -218,11 +243,7 @@ func (d *Dispatcher) judge(t *trial, now time.Time) {
 		r.State = webhook.Dead
 		return
 	}
-	policy := d.o.Policy
-	if len(subscriber.Schedule) > 0 {
-		policy.Retries, policy.Schedule = len(subscriber.Schedule), subscriber.Schedule
-	}
-	wait, ok := policy.Next(r.Spent, rand.Float64(), t.retryAfter)
+	wait, ok := d.policy(subscriber).Next(r.Spent, rand.Float64(), t.retryAfter)
 	if !ok {
 		r.State = webhook.Dead
 		return

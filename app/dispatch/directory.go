@@ -18,6 +18,13 @@ type directory struct {
 	// part before ".*", the part before ".**"; and those who want everything.
 	exact, one, deep map[string][]*webhook.Subscriber
 	all              []*webhook.Subscriber
+	changes          int // since it was made
+
+	// listing guards the list of all subscribers as it was after so many
+	// changes. It is not made under mu, for which publishers wait.
+	listing sync.Mutex
+	listed  []*webhook.Subscriber
+	listAt  int
 }
 
 func newDirectory() *directory {
@@ -36,10 +43,31 @@ func (d *directory) get(id webhook.SubscriberID) (*webhook.Subscriber, bool) {
 	return s, ok
 }
 
+// list returns all subscribers, the newest first. The list is shared, and made
+// anew only after a change.
+func (d *directory) list() []*webhook.Subscriber {
+	d.listing.Lock()
+	defer d.listing.Unlock()
+	d.mu.RLock()
+	if d.listAt == d.changes {
+		d.mu.RUnlock()
+		return d.listed
+	}
+	d.listed, d.listAt = make([]*webhook.Subscriber, 0, len(d.byID)), d.changes
+	for _, s := range d.byID {
+		d.listed = append(d.listed, s)
+	}
+	d.mu.RUnlock()
+	// Ids sort by the time at which they were made.
+	slices.SortFunc(d.listed, func(a, b *webhook.Subscriber) int { return strings.Compare(string(b.ID), string(a.ID)) })
+	return d.listed
+}
+
 // put adds the subscriber, in place of the one with its id.
 func (d *directory) put(s *webhook.Subscriber) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.changes++
 	d.drop(s.ID)
 	d.byID[s.ID] = s
 	for _, p := range s.Events {
@@ -56,6 +84,7 @@ func (d *directory) put(s *webhook.Subscriber) {
 func (d *directory) remove(id webhook.SubscriberID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.changes++
 	d.drop(id)
 }
 

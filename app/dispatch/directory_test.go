@@ -3,6 +3,7 @@ package dispatch
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -40,6 +41,16 @@ func TestDirectoryFindsWhoReceives(t *testing.T) {
 			s := &webhook.Subscriber{ID: id, ClientID: client.Draw(t, "client"), Events: rapid.SliceOfN(pattern, 1, 4).Draw(t, "events")}
 			d.put(s)
 			all[id] = s
+		}
+		var newest []webhook.SubscriberID
+		for _, s := range d.list() {
+			newest = append(newest, s.ID)
+			if all[s.ID] != s {
+				t.Fatalf("the list has %+v in place of %+v", s, all[s.ID])
+			}
+		}
+		if len(newest) != len(all) || !slices.IsSortedFunc(newest, func(a, b webhook.SubscriberID) int { return strings.Compare(string(b), string(a)) }) {
+			t.Fatalf("the list is %v of %d", newest, len(all))
 		}
 		for range 10 {
 			e := &webhook.Event{Type: stem.Draw(t, "type"), ClientID: client.Draw(t, "event's client")}
@@ -92,5 +103,27 @@ func TestPatternsMatchSegments(t *testing.T) {
 		if bad.Validate() == nil {
 			t.Errorf("%q is accepted", bad)
 		}
+	}
+}
+
+// TestListIsMadeOnlyAfterAChange is what makes it cost nothing to ask for.
+func TestListIsMadeOnlyAfterAChange(t *testing.T) {
+	d := newDirectory()
+	d.put(&webhook.Subscriber{ID: "1"})
+	before := d.list()
+	if again := d.list(); &again[0] != &before[0] {
+		t.Error("the list was made again")
+	}
+	if n := testing.AllocsPerRun(10, func() { d.list() }); n != 0 {
+		t.Errorf("asking for it takes %v allocations", n)
+	}
+	replaced := &webhook.Subscriber{ID: "1"}
+	d.put(replaced)
+	if after := d.list(); after[0] != replaced || before[0] == replaced {
+		t.Error("the list does not follow a change, or a list that was handed out does")
+	}
+	d.remove("1")
+	if after := d.list(); len(after) != 0 {
+		t.Errorf("after the last was removed the list has %d", len(after))
 	}
 }

@@ -21,8 +21,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pintle/pintle/app/webhook"
@@ -47,6 +50,19 @@ type Options struct {
 	AgentID string
 	// UserAgent is sent as User-Agent.
 	UserAgent string
+	// Observer is told what happens; may be nil.
+	Observer Observer
+}
+
+// An Observer is told what happens as it becomes known, by many goroutines at a
+// time, which wait for it. What it is given is shared: it changes nothing, and
+// keeps no Result.
+type Observer interface {
+	// Accepted is told of an event that was stored, or that was known before.
+	Accepted(e *webhook.Event, deliveries int, duplicate bool)
+	// Attempted is told of an attempt, and of what follows for its delivery,
+	// unless a person has cancelled or resent that meanwhile.
+	Attempted(e *webhook.Event, s *webhook.Subscriber, r *webhook.Result)
 }
 
 // A Dispatcher is the running part; Start starts it.
@@ -59,6 +75,12 @@ type Dispatcher struct {
 	// changing is held while a subscriber is changed, so that store, directory
 	// and lane see the changes in one order.
 	changing sync.Mutex
+	// moving is held while deliveries are resent or cancelled, so that store
+	// and lanes see both in one order: a lane that saw them the other way round
+	// would forget a delivery that is to be sent.
+	moving sync.Mutex
+	// underWay counts the requests under way.
+	underWay atomic.Int64
 
 	stopping sync.Once
 	work     sync.WaitGroup // what was started besides scheduler and recorder
@@ -134,10 +156,23 @@ func (d *Dispatcher) stop(ctx context.Context) {
 // and begins to send them. It gives the event its id and time of receipt. When
 // the key is taken nothing is stored, and the answer tells the first event.
 func (d *Dispatcher) Publish(ctx context.Context, e webhook.Event, key webhook.DedupeKey) (webhook.Accepted, []webhook.NewDelivery, error) {
+	return d.publish(ctx, e, key, d.directory.match(&e))
+}
+
+// PublishTo is Publish, but to this subscriber only and whatever its patterns.
+func (d *Dispatcher) PublishTo(ctx context.Context, e webhook.Event, key webhook.DedupeKey, to webhook.SubscriberID) (webhook.Accepted, []webhook.NewDelivery, error) {
+	s, ok := d.directory.get(to)
+	if !ok {
+		return webhook.Accepted{}, nil, fmt.Errorf("publish event to %s: %w", to, webhook.ErrNotFound)
+	}
+	return d.publish(ctx, e, key, []*webhook.Subscriber{s})
+}
+
+func (d *Dispatcher) publish(ctx context.Context, e webhook.Event, key webhook.DedupeKey, to []*webhook.Subscriber) (webhook.Accepted, []webhook.NewDelivery, error) {
 	ids, now := d.o.Store.IDs(), time.Now()
 	e.ID, e.ReceivedAt = ids.Event(now), now
 	var deliveries []webhook.NewDelivery
-	for _, s := range d.directory.match(&e) {
+	for _, s := range to {
 		deliveries = append(deliveries, webhook.NewDelivery{ID: ids.Delivery(now), SubscriberID: s.ID})
 	}
 	if len(deliveries) > 0 {
@@ -154,10 +189,69 @@ func (d *Dispatcher) Publish(ctx context.Context, e webhook.Event, key webhook.D
 		return webhook.Accepted{}, nil, fmt.Errorf("publish event: %w", err)
 	}
 	if !stored {
+		d.observe(&e, &accepted[0], 0)
 		return accepted[0], nil, nil
 	}
+	d.observe(&e, &accepted[0], len(deliveries))
 	return accepted[0], deliveries, nil
 }
+
+// observe tells the observer of an event. The scheduler may still read the
+// event, so that a repeat is told as the first one by a copy.
+func (d *Dispatcher) observe(e *webhook.Event, accepted *webhook.Accepted, deliveries int) {
+	if d.o.Observer == nil {
+		return
+	}
+	if accepted.Duplicate {
+		first := *e
+		first.ID, first.Type, first.ReceivedAt = accepted.ID, accepted.Type, accepted.ReceivedAt
+		e = &first
+	}
+	d.o.Observer.Accepted(e, deliveries, accepted.Duplicate)
+}
+
+// Subscriber returns the subscriber with this id.
+func (d *Dispatcher) Subscriber(id webhook.SubscriberID) (webhook.Subscriber, bool) {
+	s, ok := d.directory.get(id)
+	if !ok {
+		return webhook.Subscriber{}, false
+	}
+	return *s, true
+}
+
+// Subscribers returns all subscribers, the newest first. The list and what it
+// points to are shared and must not be changed; nothing in them changes later.
+func (d *Dispatcher) Subscribers() []*webhook.Subscriber { return d.directory.list() }
+
+// Recipients returns the subscribers that receive such an event.
+func (d *Dispatcher) Recipients(e *webhook.Event) []webhook.SubscriberID {
+	var ids []webhook.SubscriberID
+	for _, s := range d.directory.match(e) {
+		ids = append(ids, s.ID)
+	}
+	return ids
+}
+
+// Policy is when failed deliveries to the subscriber are tried again: the
+// configured one where it has none of its own, or is not known.
+func (d *Dispatcher) Policy(id webhook.SubscriberID) webhook.RetryPolicy {
+	s, ok := d.directory.get(id)
+	if !ok {
+		return d.o.Policy
+	}
+	return d.policy(s)
+}
+
+func (d *Dispatcher) policy(s *webhook.Subscriber) webhook.RetryPolicy {
+	policy := d.o.Policy
+	if len(s.Schedule) > 0 {
+		policy.Retries, policy.Schedule = len(s.Schedule), s.Schedule
+	}
+	return policy
+}
+
+// InFlight is how many requests are under way.
+func (d *Dispatcher) InFlight() int { return int(d.underWay.Load()) }
 
 // AddSubscriber stores a new subscriber, which receives events from now on. It
 // gives it its id and times. Bad input is a [webhook.FieldsError].
@@ -187,6 +281,8 @@ func (d *Dispatcher) UpdateSubscriber(ctx context.Context, id webhook.Subscriber
 		return webhook.Subscriber{}, fmt.Errorf("update subscriber %s: %w", id, webhook.ErrNotFound)
 	}
 	s := *old
+	// What the directory holds is shared, and a change may write into these.
+	s.OldSecrets, s.Events, s.Schedule, s.Headers = slices.Clone(s.OldSecrets), slices.Clone(s.Events), slices.Clone(s.Schedule), maps.Clone(s.Headers)
 	if err := change(&s); err != nil {
 		return s, err
 	}
@@ -214,20 +310,60 @@ func (d *Dispatcher) RemoveSubscriber(ctx context.Context, id webhook.Subscriber
 	return nil
 }
 
-// Resend sends deliveries again, at once and with their whole schedule before
-// them. It returns those that it took up; see [webhook.Store].
-func (d *Dispatcher) Resend(ctx context.Context, ids []webhook.DeliveryID) ([]webhook.Delivery, error) {
-	now := time.Now()
-	resent, err := d.o.Store.Resend(ctx, ids, now)
+// Resend sends deliveries again, with their whole schedule before them: the
+// first at the time, each further one so much later. It returns those that it
+// took up; see [webhook.Store].
+func (d *Dispatcher) Resend(ctx context.Context, ids []webhook.DeliveryID, first time.Time, every time.Duration) ([]webhook.Delivery, error) {
+	d.moving.Lock()
+	defer d.moving.Unlock()
+	resent, err := d.o.Store.Resend(ctx, ids, first, every)
 	if err != nil {
 		return nil, fmt.Errorf("resend deliveries: %w", err)
 	}
 	d.scheduler.post(func() {
+		now := time.Now()
 		for i := range resent {
-			d.scheduler.resent(&resent[i])
+			d.scheduler.resent(&resent[i], now)
 		}
 	})
 	return resent, nil
+}
+
+// Cancel gives up what is pending of these, and returns it. An attempt that is
+// under way ends, and is history; nothing follows from it.
+func (d *Dispatcher) Cancel(ctx context.Context, ids []webhook.DeliveryID) ([]webhook.Delivery, error) {
+	d.moving.Lock()
+	defer d.moving.Unlock()
+	cancelled, err := d.o.Store.Cancel(ctx, ids, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("cancel deliveries: %w", err)
+	}
+	d.scheduler.post(func() {
+		for i := range cancelled {
+			d.scheduler.cancelled(&cancelled[i])
+		}
+	})
+	return cancelled, nil
+}
+
+// Replay makes new deliveries of stored events, which it gives their ids, and
+// returns those that it made.
+func (d *Dispatcher) Replay(ctx context.Context, replays []webhook.Replay) ([]webhook.Delivery, error) {
+	ids, now := d.o.Store.IDs(), time.Now()
+	replays = slices.Clone(replays)
+	for i := range replays {
+		replays[i].Delivery.ID = ids.Delivery(now)
+	}
+	made, err := d.o.Store.Replay(ctx, replays)
+	if err != nil {
+		return nil, fmt.Errorf("replay events: %w", err)
+	}
+	d.scheduler.post(func() {
+		for i := range made {
+			d.scheduler.backlog(made[i].SubscriberID, made[i].NextAttemptAt)
+		}
+	})
+	return made, nil
 }
 
 // pause stops sending to a subscriber whose receiver wants no more. It is tried

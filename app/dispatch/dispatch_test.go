@@ -394,8 +394,8 @@ func TestWhatDoesNotFitInMemoryIsSentAllTheSame(t *testing.T) {
 			t.Errorf("%d requests, want each of %d once", len(got), events)
 		}
 		left, err := store.Deliveries(context.Background(), webhook.DeliveryFilter{State: webhook.Pending}, webhook.Page{Limit: 10})
-		if err != nil || len(left) > 0 {
-			t.Errorf("left pending: %v, %v", left, err)
+		if err != nil || len(left.Items) > 0 {
+			t.Errorf("left pending: %v, %v", left.Items, err)
 		}
 	})
 }
@@ -426,8 +426,8 @@ func TestStopFinishesWhatIsInFlightAndLeavesTheRest(t *testing.T) {
 		store = openStore(t, path)
 		defer store.Close()
 		delivered, err := store.Deliveries(context.Background(), webhook.DeliveryFilter{State: webhook.Delivered}, webhook.Page{Limit: 100})
-		if err != nil || len(delivered) != 10 {
-			t.Fatalf("%d were delivered, want 10: %v", len(delivered), err)
+		if err != nil || len(delivered.Items) != 10 {
+			t.Fatalf("%d were delivered, want 10: %v", len(delivered.Items), err)
 		}
 		d = dispatch.New(options(store, r))
 		if err := d.Start(t.Context()); err != nil {
@@ -536,7 +536,7 @@ func TestResendHasTheWholeScheduleBeforeIt(t *testing.T) {
 		if got := find(t, store, id); got.State != webhook.Dead || got.Attempts != 3 {
 			t.Fatalf("the delivery is %+v", got)
 		}
-		if resent, err := d.Resend(context.Background(), []webhook.DeliveryID{id}); err != nil || len(resent) != 1 {
+		if resent, err := d.Resend(context.Background(), []webhook.DeliveryID{id}, time.Now(), 0); err != nil || len(resent) != 1 {
 			t.Fatalf("resent %v, %v", resent, err)
 		}
 		time.Sleep(time.Hour)
@@ -632,8 +632,8 @@ func TestNothingIsSentAgainAfterItWasDelivered(t *testing.T) {
 		time.Sleep(time.Minute)
 		settle()
 		left, err := store.Deliveries(context.Background(), webhook.DeliveryFilter{State: webhook.Pending}, webhook.Page{Limit: 10})
-		if err != nil || len(left) > 0 || len(done) != 2*senders*events || again > 0 {
-			t.Errorf("%d of %d were delivered, %d came again afterwards, left are %v, %v", len(done), 2*senders*events, again, left, err)
+		if err != nil || len(left.Items) > 0 || len(done) != 2*senders*events || again > 0 {
+			t.Errorf("%d of %d were delivered, %d came again afterwards, left are %v, %v", len(done), 2*senders*events, again, left.Items, err)
 		}
 	})
 }

@@ -51,7 +51,8 @@ type lane struct {
 	// gone says that the receiver wants no more, until the subscriber changes.
 	gone bool
 	// fetching says that a fetch is under way; settled are the deliveries that
-	// have been recorded since it began, which it may have read before.
+	// have been recorded, resent or cancelled since it began, which it may have
+	// read before.
 	fetching bool
 	settled  map[webhook.DeliveryID]bool
 	// again are known deliveries that were resent, and when they are due.
@@ -237,28 +238,58 @@ func (s *scheduler) backlog(id webhook.SubscriberID, due time.Time) {
 	}
 }
 
-// resent notes that the store has made the delivery due. One that waits here
-// for its turn takes the new terms; one that is in flight, or not known to be
-// recorded yet, is asked for when it is.
-func (s *scheduler) resent(d *webhook.Delivery) {
+// resent notes that the store has given the delivery new terms. One that waits
+// here for its turn takes them, if it is due; one that is in flight, or not
+// known to be recorded yet, is asked for when it is; any other is left to the
+// store.
+func (s *scheduler) resent(d *webhook.Delivery, now time.Time) {
 	l := s.lane(d.SubscriberID)
 	if l == nil {
 		return
 	}
-	for i := range l.ready {
-		if job := &l.ready[i]; job.Delivery == d.ID {
-			job.DueAt, job.Spent = d.NextAttemptAt, d.Spent
-			return
-		}
+	i := slices.IndexFunc(l.ready, func(job webhook.Job) bool { return job.Delivery == d.ID })
+	if i >= 0 && !d.NextAttemptAt.After(now) {
+		l.ready[i].DueAt, l.ready[i].Spent = d.NextAttemptAt, d.Spent
+		return
 	}
-	if _, known := l.known[d.ID]; known {
+	if h, known := l.known[d.ID]; known && !h.announced && i < 0 {
 		if l.again == nil {
 			l.again = map[webhook.DeliveryID]time.Time{}
 		}
 		l.again[d.ID] = d.NextAttemptAt
 		return
 	}
+	s.drop(l, d.ID)
 	s.await(l, d.NextAttemptAt)
+}
+
+// cancelled notes that the store has ended the delivery. What is in flight goes
+// on, and the store lets nothing follow from it.
+func (s *scheduler) cancelled(d *webhook.Delivery) {
+	l, ok := s.lanes[d.SubscriberID]
+	if !ok {
+		return
+	}
+	delete(l.again, d.ID)
+	s.drop(l, d.ID)
+	s.arm(l)
+	s.tidy(l)
+}
+
+// drop forgets a delivery, unless it is in flight or not known to be recorded
+// yet. A fetch under way may have read it on its old terms. One that is only
+// announced is not taken up when it is accepted.
+func (s *scheduler) drop(l *lane, id webhook.DeliveryID) {
+	if l.fetching {
+		l.settled[id] = true
+	}
+	i := slices.IndexFunc(l.ready, func(job webhook.Job) bool { return job.Delivery == id })
+	if i >= 0 {
+		l.ready = slices.Delete(l.ready, i, i+1)
+	}
+	if i >= 0 || l.known[id].announced {
+		s.release(l, id)
+	}
 }
 
 // changed gives the lane its subscriber's new terms.

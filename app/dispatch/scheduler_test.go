@@ -88,7 +88,7 @@ func TestResentDeliveryIsFetchedOnceItsLastAttemptIsRecorded(t *testing.T) {
 	s.start(now)
 	a := <-s.jobs
 	s.finished(&trial{assignment: a})
-	s.resent(&webhook.Delivery{ID: "dlv", SubscriberID: "sub", NextAttemptAt: now})
+	s.resent(&webhook.Delivery{ID: "dlv", SubscriberID: "sub", NextAttemptAt: now}, now)
 	if !l.storedDue.IsZero() {
 		t.Error("the store is asked for a delivery that is held")
 	}
@@ -171,8 +171,125 @@ func TestResentDeliveryThatWaitsTakesTheNewTerms(t *testing.T) {
 	s, l := newTestScheduler()
 	s.hold(l, "dlv", held{})
 	l.ready = []webhook.Job{{Delivery: "dlv", Spent: 5, DueAt: now, Event: &webhook.Event{}}}
-	s.resent(&webhook.Delivery{ID: "dlv", SubscriberID: "sub", NextAttemptAt: now.Add(time.Second)})
-	if j := l.ready[0]; j.Spent != 0 || !j.DueAt.Equal(now.Add(time.Second)) || len(l.again) > 0 || !l.storedDue.IsZero() {
+	later := now.Add(time.Second)
+	s.resent(&webhook.Delivery{ID: "dlv", SubscriberID: "sub", NextAttemptAt: later}, later)
+	if j := l.ready[0]; j.Spent != 0 || !j.DueAt.Equal(later) || len(l.again) > 0 || !l.storedDue.IsZero() {
 		t.Errorf("the waiting job is %+v, again %v, stored %v", j, l.again, l.storedDue)
+	}
+}
+
+// TestNewTermsHoldWhereverTheDeliveryIs plays every place in which a resend or a
+// cancel can find a delivery. What counts in the end is what the lane holds, and
+// whether it asks the store, which knows the terms.
+func TestNewTermsHoldWhereverTheDeliveryIs(t *testing.T) {
+	now := time.Now()
+	due := now.Add(time.Minute)
+	e := &webhook.Event{Data: []byte("1"), ReceivedAt: now}
+	deliveries := []webhook.NewDelivery{{ID: "dlv", SubscriberID: "sub"}}
+	job := webhook.Job{Delivery: "dlv", Spent: 3, DueAt: now, Event: e}
+	beginFetch := func(l *lane) {
+		l.fetching, l.settled, l.storedDue = true, map[webhook.DeliveryID]bool{}, time.Time{}
+	}
+	places := map[string]struct {
+		before, after func(s *scheduler, l *lane)
+		// awaited says that the store is asked for the delivery after a cancel
+		// too, and finds nothing.
+		awaited bool
+	}{
+		"announced": {
+			before: func(s *scheduler, l *lane) { s.announce(e, deliveries) },
+			after:  func(s *scheduler, l *lane) { s.accepted(e, deliveries, true) }, awaited: true,
+		},
+		"announced, and read by a fetch": {
+			before: func(s *scheduler, l *lane) {
+				beginFetch(l)
+				s.announce(e, deliveries)
+			},
+			after: func(s *scheduler, l *lane) {
+				s.fetched(l, []webhook.Job{job}, time.Time{}, nil)
+				s.accepted(e, deliveries, true)
+			}, awaited: true,
+		},
+		"ready": {
+			before: func(s *scheduler, l *lane) {
+				s.announce(e, deliveries)
+				s.accepted(e, deliveries, true)
+			},
+			after: func(s *scheduler, l *lane) {},
+		},
+		"ready, and read by a fetch": {
+			before: func(s *scheduler, l *lane) {
+				beginFetch(l)
+				s.announce(e, deliveries)
+				s.accepted(e, deliveries, true)
+			},
+			after: func(s *scheduler, l *lane) { s.fetched(l, []webhook.Job{job}, time.Time{}, nil) },
+		},
+		"only in the store": {
+			before: func(s *scheduler, l *lane) {},
+			after:  func(s *scheduler, l *lane) {},
+		},
+		"just read by a fetch": {
+			before: func(s *scheduler, l *lane) { beginFetch(l) },
+			after:  func(s *scheduler, l *lane) { s.fetched(l, []webhook.Job{job}, time.Time{}, nil) },
+		},
+	}
+	for name, place := range places {
+		t.Run("resend "+name, func(t *testing.T) {
+			s, l := newTestScheduler()
+			place.before(s, l)
+			s.resent(&webhook.Delivery{ID: "dlv", SubscriberID: "sub", NextAttemptAt: due}, now)
+			place.after(s, l)
+			if len(l.ready) != 0 || len(l.known) != 0 || s.bytes != 0 || l.storedDue.IsZero() || l.storedDue.After(due) {
+				t.Errorf("%d are ready, %d known, %d bytes held, the store is asked at %v", len(l.ready), len(l.known), s.bytes, l.storedDue)
+			}
+		})
+		t.Run("cancel "+name, func(t *testing.T) {
+			s, l := newTestScheduler()
+			place.before(s, l)
+			s.cancelled(&webhook.Delivery{ID: "dlv", SubscriberID: "sub"})
+			place.after(s, l)
+			if l = s.lane("sub"); len(l.ready) != 0 || len(l.known) != 0 || s.bytes != 0 || l.storedDue.IsZero() == place.awaited {
+				t.Errorf("%d are ready, %d known, %d bytes held, the store is asked at %v", len(l.ready), len(l.known), s.bytes, l.storedDue)
+			}
+		})
+		t.Run("cancel and resend "+name, func(t *testing.T) {
+			s, l := newTestScheduler()
+			place.before(s, l)
+			s.cancelled(&webhook.Delivery{ID: "dlv", SubscriberID: "sub"})
+			s.resent(&webhook.Delivery{ID: "dlv", SubscriberID: "sub", NextAttemptAt: now}, now)
+			place.after(s, l)
+			if l = s.lane("sub"); len(l.ready) != 0 || !l.storedDue.Equal(now) {
+				t.Errorf("%d are ready, the store is asked at %v, want %v", len(l.ready), l.storedDue, now)
+			}
+		})
+	}
+}
+
+// TestCancelledDeliveryInFlightIsForgottenWithItsResult is about a cancel, and
+// a resend after it, that come while a request is under way.
+func TestCancelledDeliveryInFlightIsForgottenWithItsResult(t *testing.T) {
+	now := time.Now()
+	for _, resend := range []bool{false, true} {
+		s, l := newTestScheduler()
+		e := &webhook.Event{ReceivedAt: now}
+		deliveries := []webhook.NewDelivery{{ID: "dlv", SubscriberID: "sub"}}
+		s.announce(e, deliveries)
+		s.accepted(e, deliveries, true)
+		s.start(now)
+		a := <-s.jobs
+		s.resent(&webhook.Delivery{ID: "dlv", SubscriberID: "sub", NextAttemptAt: now}, now)
+		s.cancelled(&webhook.Delivery{ID: "dlv", SubscriberID: "sub"})
+		if resend {
+			s.resent(&webhook.Delivery{ID: "dlv", SubscriberID: "sub", NextAttemptAt: now}, now)
+		}
+		if len(l.known) != 1 {
+			t.Error("a delivery in flight is not known any more")
+		}
+		s.finished(&trial{assignment: a})
+		s.recorded([]trial{{assignment: a, result: webhook.Result{State: webhook.Delivered, Attempt: webhook.Attempt{DeliveryID: "dlv"}}}})
+		if len(l.known) != 0 || l.storedDue.IsZero() == resend {
+			t.Errorf("resent %v: %d are known, the store is asked at %v", resend, len(l.known), l.storedDue)
+		}
 	}
 }

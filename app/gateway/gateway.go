@@ -42,7 +42,7 @@ type Publisher interface {
 	Publish(ctx context.Context, e webhook.Event, key webhook.DedupeKey) (webhook.Accepted, []webhook.NewDelivery, error)
 }
 
-// Options say what is let in. All fields are needed.
+// Options say what is let in. All fields without a stated default are needed.
 type Options struct {
 	Publisher Publisher
 	IDs       *webhook.IDs
@@ -59,6 +59,24 @@ type Options struct {
 	MaxBody int64
 	// Ready returns nil when events can be stored and delivered.
 	Ready func(context.Context) error
+	// Observe is told of each request once it is answered, health checks aside;
+	// nil: nobody is.
+	Observe func(Receipt)
+}
+
+// A Receipt is what came of one request.
+type Receipt struct {
+	Source string
+	// Result is "received", "duplicate" or the code of the refusal.
+	Result string
+	// Status is the HTTP status of the answer.
+	Status int
+	// RequestID names a refusal; empty where the event was taken.
+	RequestID webhook.RejectionID
+	// At is when it was answered, and Took how long that took from the end of
+	// its header.
+	At   time.Time
+	Took time.Duration
 }
 
 // New returns the handler of the inbound listener.
@@ -82,12 +100,22 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		health(w, g.o.Ready(r.Context()))
 		return
 	}
+	began := time.Now()
+	receipt := Receipt{Source: g.o.Source.Name, Status: http.StatusOK}
 	accepted, err := g.receive(w, r)
 	if err != nil {
-		g.refuse(w, r, rejectionOf(err))
-		return
+		why := rejectionOf(err)
+		receipt.Result, receipt.Status = why.code, why.status
+		receipt.RequestID = g.refuse(w, r, why)
+	} else {
+		receipt.Result = resultOf(accepted)
+		writeAccepted(w, accepted)
 	}
-	writeAccepted(w, accepted)
+	if g.o.Observe != nil {
+		receipt.At = time.Now()
+		receipt.Took = receipt.At.Sub(began)
+		g.o.Observe(receipt)
+	}
 }
 
 // health answers a probe, with the reason if something is wrong.
@@ -101,7 +129,8 @@ func health(w http.ResponseWriter, err error) {
 	json.NewEncoder(w).Encode(map[string]any{"status": "unavailable", "reasons": []string{err.Error()}})
 }
 
-func (g *gateway) refuse(w http.ResponseWriter, r *http.Request, why *rejection) {
+// refuse answers with the rejection and returns the name that it gave it.
+func (g *gateway) refuse(w http.ResponseWriter, r *http.Request, why *rejection) webhook.RejectionID {
 	id := g.o.IDs.Rejection(time.Now())
 	level := slog.LevelInfo
 	if why.status >= 500 {
@@ -110,6 +139,7 @@ func (g *gateway) refuse(w http.ResponseWriter, r *http.Request, why *rejection)
 	g.o.Logger.Log(r.Context(), level, "request refused", "request_id", id, "source", g.o.Source.Name, "status", why.status,
 		"code", why.code, "reason", why.message, "peer", r.RemoteAddr, "error", why.err)
 	why.write(w, id)
+	return id
 }
 
 // receive checks the request and has its event stored. A panic is an internal
@@ -298,15 +328,19 @@ func (g *gateway) checkWindow(timestamp int64, now time.Time) error {
 		skew, side, int64(g.o.MaxClockSkew/time.Second))
 }
 
-func writeAccepted(w http.ResponseWriter, a webhook.Accepted) {
-	status := "received"
+// resultOf is the status in the answer to a request that was accepted.
+func resultOf(a webhook.Accepted) string {
 	if a.Duplicate {
-		status = "duplicate"
+		return "duplicate"
 	}
+	return "received"
+}
+
+func writeAccepted(w http.ResponseWriter, a webhook.Accepted) {
 	// Neither an id nor an event type has anything to escape.
 	b := make([]byte, 0, 192)
 	b = append(b, `{"status":"`...)
-	b = append(b, status...)
+	b = append(b, resultOf(a)...)
 	b = append(b, `","id":"`...)
 	b = append(b, a.ID...)
 	b = append(b, `","event":"`...)

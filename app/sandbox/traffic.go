@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -27,6 +28,8 @@ type Traffic struct {
 	Secret webhook.Secret
 	// Client sends the requests; nil: [http.DefaultClient].
 	Client *http.Client
+	// Post hands one event over; nil: [Send] does, to URL, signed in the header.
+	Post func(context.Context, Event) (Answer, error)
 	// Rate is how many events are sent in a second; zero: one. It is an upper
 	// bound: where the endpoint is slower, events are sent later, not piled up.
 	Rate float64
@@ -59,15 +62,16 @@ type Counts struct {
 // each at most ten seconds old, so that every event sent is accounted for. A
 // failure does not end the traffic: it is counted, and the next event sent.
 func (t *Traffic) Run(ctx context.Context) Counts {
-	rate, connections, client := t.Rate, t.Connections, t.Client
+	rate, connections, post := t.Rate, t.Connections, t.Post
 	if rate <= 0 {
 		rate = defaultRate
 	}
 	if connections <= 0 {
 		connections = defaultConnections
 	}
-	if client == nil {
-		client = http.DefaultClient
+	if post == nil {
+		client := cmp.Or(t.Client, http.DefaultClient)
+		post = func(ctx context.Context, e Event) (Answer, error) { return Send(ctx, client, t.URL, t.Secret, e) }
 	}
 
 	var mu sync.Mutex
@@ -77,7 +81,7 @@ func (t *Traffic) Run(ctx context.Context) Counts {
 	for range connections {
 		senders.Go(func() {
 			for e := range events {
-				a, err := t.send(ctx, client, e)
+				a, err := finish(ctx, e, post)
 				mu.Lock()
 				counts.add(a, err)
 				mu.Unlock()
@@ -106,11 +110,11 @@ func (t *Traffic) Run(ctx context.Context) Counts {
 	return counts
 }
 
-// send posts one event to its end, even if the context ends meanwhile.
-func (t *Traffic) send(ctx context.Context, client *http.Client, e Event) (Answer, error) {
+// finish hands one event over to its end, even if the context ends meanwhile.
+func finish(ctx context.Context, e Event, post func(context.Context, Event) (Answer, error)) (Answer, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
 	defer cancel()
-	return Send(ctx, client, t.URL, t.Secret, e)
+	return post(ctx, e)
 }
 
 func (c *Counts) add(a Answer, err error) {

@@ -1,6 +1,10 @@
 package webhook
 
-import "time"
+import (
+	"iter"
+	"strings"
+	"time"
+)
 
 // State is where a delivery stands.
 type State string
@@ -42,6 +46,10 @@ type Delivery struct {
 	LastOutcome Outcome
 	// LastCode is the HTTP status of the last attempt; zero without an answer.
 	LastCode int
+	// LastError is the Error of the last attempt; may be empty.
+	LastError string
+	// LastDuration is how long the last attempt took; zero before the first.
+	LastDuration time.Duration
 }
 
 // Outcome is what came of an attempt.
@@ -93,8 +101,48 @@ type Attempt struct {
 	// Error says what went wrong where there was no answer, and where there
 	// was one but its body could not be read.
 	Error string
+	// RemoteAddr is the address and port that was called; empty where there
+	// was no connection.
+	RemoteAddr string
+	// RequestHeader is what was sent, at most 8 KiB. The values of headers that
+	// carry credentials are hidden.
+	RequestHeader HeaderBlock
+	// ResponseHeader is that of the answer, at most 8 KiB; empty without one.
+	ResponseHeader HeaderBlock
 	// ResponseBody is the beginning of the answer, at most 16 KiB.
 	ResponseBody []byte
+	Timing       Timing
+}
+
+// Timing says where the time of an attempt went, to the microsecond. A part
+// that did not take place is zero: on a connection that was used before there
+// is no DNS, Connect or TLS. A part that was under way when the attempt was given
+// up lasts until then.
+type Timing struct {
+	// DNS is how long the name took to resolve.
+	DNS time.Duration
+	// Connect is how long the connection took.
+	Connect time.Duration
+	// TLS is how long the handshake took.
+	TLS time.Duration
+	// Wait is from the request being written to the first byte of the answer.
+	Wait time.Duration
+}
+
+// A HeaderBlock is an HTTP header as text: a line "Name: value" for each value,
+// every one ended by a line feed.
+type HeaderBlock string
+
+// All yields the names and values in their order.
+func (b HeaderBlock) All() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for line := range strings.Lines(string(b)) {
+			name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+			if !yield(name, value) {
+				return
+			}
+		}
+	}
 }
 
 // ID names the attempt.
@@ -102,14 +150,25 @@ func (a *Attempt) ID() AttemptID { return a.DeliveryID.Attempt(a.Number) }
 
 // DeliveryFilter selects deliveries. The zero value selects all.
 type DeliveryFilter struct {
-	SubscriberID SubscriberID
-	EventID      EventID
-	EventType    string
-	State        State
+	ID DeliveryID
+	// Subscribers are those of whom it may be one; nil: any.
+	Subscribers []SubscriberID
+	EventID     EventID
+	// EventType selects by the event's type, exactly or with wildcards.
+	EventType Pattern
+	// ClientID is that of the event.
+	ClientID string
+	State    State
+	// Retrying selects what is pending after at least one attempt.
+	Retrying bool
 	// Outcome is that of the last attempt.
 	Outcome Outcome
-	// Code is the HTTP status of the last attempt; zero: any.
-	Code int
+	// CodeFrom and CodeTo bound the HTTP status of the last attempt, both
+	// inclusive; zero: any.
+	CodeFrom, CodeTo int
 	// Since and Until bound CreatedAt: not before Since, before Until. Zero: open.
 	Since, Until time.Time
+	// Text is looked for in the event's type, sender key and data and in the
+	// error of the last attempt, without regard to the case of ASCII letters.
+	Text string
 }

@@ -78,19 +78,46 @@ func NewDedupeKey(source, name string) DedupeKey {
 	return DedupeKey(sum[:len(DedupeKey{})])
 }
 
+// An EventSummary is an event as lists have it.
+type EventSummary struct {
+	// Event lacks its Data.
+	Event
+	// Size is that of the data, in bytes.
+	Size int
+	// Deliveries counts its deliveries by state, as far as they were counted.
+	Deliveries map[State]int
+	// Partial says that it has more deliveries than were counted.
+	Partial bool
+}
+
 // EventFilter selects events. The zero value selects all.
 type EventFilter struct {
-	Type     string
+	ID EventID
+	// Type selects exactly or with wildcards.
+	Type     Pattern
 	Source   string
 	ClientID string
 	// Since and Until bound ReceivedAt: not before Since, before Until. Zero: open.
 	Since, Until time.Time
+	// Text is looked for in the type, the sender key and the data, without
+	// regard to the case of ASCII letters.
+	Text string
 }
 
 // A Page asks for a part of a list, which runs from the newest to the oldest.
 type Page struct {
 	// Limit is how many at most.
 	Limit int
-	// Before is the id of the last one seen; empty: start at the newest.
+	// Before is where to go on: the Next of the part before, or the id of the
+	// last item seen; empty: start at the newest.
 	Before string
+}
+
+// A List is a part of a list.
+type List[T any] struct {
+	Items []T
+	// Next is where to go on; empty at the end. A search that finds little
+	// stops after a bounded number of rows: there may be more although there
+	// are fewer items than asked for, even none.
+	Next string
 }

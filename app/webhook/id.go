@@ -2,8 +2,10 @@ package webhook
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -24,6 +26,9 @@ type AttemptID string
 // RejectionID names a refused request: "rej_" and 26 hexadecimal digits.
 type RejectionID string
 
+// TokenID names a [Token]: "tok_" and 26 hexadecimal digits.
+type TokenID string
+
 // The prefixes of the ids, as every screen, table and answer shows them.
 const (
 	EventPrefix      = "evt_"
@@ -31,6 +36,7 @@ const (
 	DeliveryPrefix   = "dlv_"
 	AttemptPrefix    = "att_"
 	RejectionPrefix  = "rej_"
+	TokenPrefix      = "tok_"
 )
 
 const (
@@ -81,6 +87,9 @@ func (g *IDs) Delivery(now time.Time) DeliveryID {
 func (g *IDs) Rejection(now time.Time) RejectionID {
 	return RejectionID(g.Format(RejectionPrefix, g.next(now)))
 }
+
+// Token makes an id for a token that is made now.
+func (g *IDs) Token(now time.Time) TokenID { return TokenID(g.Format(TokenPrefix, g.next(now))) }
 
 // Parse reads the sequence number of an id of this installation. It reports
 // false for an id of another form, kind or installation.
@@ -139,4 +148,19 @@ func parseHex(s string) (int64, bool) {
 // Attempt names the delivery's attempt with this number, counted from one.
 func (id DeliveryID) Attempt(number int) AttemptID {
 	return AttemptID(AttemptPrefix + string(id[len(DeliveryPrefix):]) + "-" + strconv.Itoa(number))
+}
+
+// After returns the smallest text that sorts behind the id and has its form, so
+// that a list which goes on before it begins with the thing itself. Of a text
+// that is no id it returns the text.
+func After(id string) string {
+	prefix, digits, found := strings.Cut(id, "_")
+	if !found || len(digits) != sequenceDigits+instanceDigits {
+		return id
+	}
+	sequence, ok := parseHex(digits[:sequenceDigits])
+	if !ok || sequence == math.MaxInt64 {
+		return id
+	}
+	return fmt.Sprintf("%s_%0*x%s", prefix, sequenceDigits, sequence+1, digits[sequenceDigits:])
 }

@@ -57,3 +57,12 @@ func (p RetryPolicy) Next(tries int, random float64, hint time.Duration) (wait t
 	wait = base + time.Duration(float64(base)*p.Jitter*random)
 	return max(wait, min(hint, MaxRetryAfter)), true
 }
+
+// Waits returns the wait before each of the retries, without jitter.
+func (p RetryPolicy) Waits() Schedule {
+	waits := make(Schedule, p.Retries)
+	for i := range waits {
+		waits[i] = p.Schedule[min(i, len(p.Schedule)-1)]
+	}
+	return waits
+}

@@ -40,11 +40,23 @@ type Store interface {
 	// first of them is due.
 	Backlog(ctx context.Context) (map[SubscriberID]time.Time, error)
 
-	// Resend makes deliveries due at now, with their whole schedule before
-	// them. One that is pending already loses its wait. It returns those that
-	// it changed, without the ones that are not stored or whose subscriber is
-	// gone.
-	Resend(ctx context.Context, deliveries []DeliveryID, now time.Time) ([]Delivery, error)
+	// Resend makes deliveries due, with their whole schedule before them: the
+	// first at the time, and each further one so much later. One that is
+	// pending already loses its wait. It returns those that it changed, without
+	// the ones that are not stored or whose subscriber is gone.
+	Resend(ctx context.Context, deliveries []DeliveryID, first time.Time, every time.Duration) ([]Delivery, error)
+
+	// Replay makes new deliveries of stored events, each due at its own time,
+	// and returns those that it made: none for an event that is not stored, nor
+	// for a subscriber that is gone.
+	Replay(ctx context.Context, replays []Replay) ([]Delivery, error)
+
+	// Cancel ends deliveries that are pending, and returns those that it ended.
+	Cancel(ctx context.Context, deliveries []DeliveryID, now time.Time) ([]Delivery, error)
+
+	// Purge deletes dead letters with their attempts and returns how many
+	// there were; deliveries in another state stay.
+	Purge(ctx context.Context, deliveries []DeliveryID) (int, error)
 
 	// CreateSubscriber stores a new subscriber under the id that it carries.
 	CreateSubscriber(ctx context.Context, s Subscriber) error
@@ -58,14 +70,22 @@ type Store interface {
 
 	// Event returns one event.
 	Event(ctx context.Context, id EventID) (Event, error)
-	// Events returns a page of events, the newest first.
-	Events(ctx context.Context, filter EventFilter, page Page) ([]Event, error)
+	// Events returns a page of events, the newest first, without their data.
+	Events(ctx context.Context, filter EventFilter, page Page) (List[EventSummary], error)
 	// Delivery returns one delivery.
 	Delivery(ctx context.Context, id DeliveryID) (Delivery, error)
 	// Deliveries returns a page of deliveries, the newest first.
-	Deliveries(ctx context.Context, filter DeliveryFilter, page Page) ([]Delivery, error)
+	Deliveries(ctx context.Context, filter DeliveryFilter, page Page) (List[Delivery], error)
 	// Attempts returns the attempts of a delivery, the first one first.
 	Attempts(ctx context.Context, id DeliveryID) ([]Attempt, error)
+
+	// Stats returns what was counted. Its cost does not grow with the history.
+	Stats(ctx context.Context, query StatsQuery) (Stats, error)
+
+	// Tokens returns all tokens, the newest first.
+	Tokens(ctx context.Context) ([]Token, error)
+	// PutToken stores a token, in place of the one with its id.
+	PutToken(ctx context.Context, t Token) error
 
 	// Setting returns the value kept under the name, or [ErrNotFound].
 	Setting(ctx context.Context, name string) (string, error)
@@ -92,6 +112,13 @@ type Accept struct {
 type NewDelivery struct {
 	ID           DeliveryID
 	SubscriberID SubscriberID
+}
+
+// A Replay is a new delivery of a stored event.
+type Replay struct {
+	EventID  EventID
+	Delivery NewDelivery
+	DueAt    time.Time
 }
 
 // Accepted answers an [Accept].

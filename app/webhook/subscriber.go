@@ -12,6 +12,9 @@ import (
 // MaxTimeout bounds a subscriber's own timeout.
 const MaxTimeout = 60 * time.Second
 
+// maxOldSecrets bounds the signatures of a delivery.
+const maxOldSecrets = 4
+
 // A Subscriber is who receives events: an address, a secret and a choice of
 // event types.
 type Subscriber struct {
@@ -23,6 +26,9 @@ type Subscriber struct {
 	URL string
 	// Secret signs its deliveries.
 	Secret Secret
+	// OldSecrets were replaced, and still sign beside Secret for a while, the
+	// newest first.
+	OldSecrets []OldSecret
 	// Events are the patterns of the types it receives; at least one.
 	Events []Pattern
 	// Active is false while the subscriber is paused: its deliveries are
@@ -47,6 +53,55 @@ type Subscriber struct {
 
 	CreatedAt time.Time
 	UpdatedAt time.Time
+}
+
+// An OldSecret is one that has been replaced and is still valid for a while.
+type OldSecret struct {
+	Secret Secret
+	// Until is when it ceases to be valid.
+	Until time.Time
+}
+
+// ValidSecrets returns the secrets that sign at the time, the newest first.
+func (s *Subscriber) ValidSecrets(now time.Time) []Secret {
+	secrets := make([]Secret, 1, 1+len(s.OldSecrets))
+	secrets[0] = s.Secret
+	for _, old := range s.OldSecrets {
+		if now.Before(old.Until) {
+			secrets = append(secrets, old.Secret)
+		}
+	}
+	return secrets
+}
+
+// Rotate replaces the secret. The present one stays valid until the time, and
+// so do those that were replaced before, each until its own. Where the time has
+// come already none stays: whoever allows no overlap distrusts what was.
+func (s *Subscriber) Rotate(fresh Secret, now, until time.Time) {
+	if !until.After(now) {
+		s.Secret, s.OldSecrets = fresh, nil
+		return
+	}
+	old := []OldSecret{{s.Secret, until}}
+	for _, o := range s.OldSecrets {
+		if now.Before(o.Until) && len(old) < maxOldSecrets {
+			old = append(old, o)
+		}
+	}
+	s.Secret, s.OldSecrets = fresh, old
+}
+
+// Name is what people call it: the first line of its description, or else the
+// host and path of its URL.
+func (s *Subscriber) Name() string {
+	name, _, _ := strings.Cut(s.Description, "\n")
+	if name = strings.TrimSpace(name); name != "" {
+		return name
+	}
+	if u, err := url.Parse(s.URL); err == nil {
+		return u.Host + strings.TrimSuffix(u.EscapedPath(), "/")
+	}
+	return s.URL
 }
 
 // Receives reports whether the event is one for this subscriber: of its client

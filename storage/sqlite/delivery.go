@@ -3,80 +3,12 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/pintle/pintle/app/webhook"
 )
-
-// Record stores the results of attempts and moves their deliveries on.
-func (s *Store) Record(_ context.Context, results []webhook.Result) error {
-	return s.writer.do("record attempts", func(tx *transaction) error {
-		for i := range results {
-			if err := s.record(tx, &results[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func (s *Store) record(tx *transaction, r *webhook.Result) error {
-	a := &r.Attempt
-	id, ok := s.ids.Parse(webhook.DeliveryPrefix, string(a.DeliveryID))
-	if !ok {
-		return nil
-	}
-	var next, finished any
-	if r.State == webhook.Pending {
-		next = millis(r.NextAttemptAt)
-	} else {
-		finished = millis(a.StartedAt.Add(a.Duration))
-	}
-	outcome, code := string(a.Outcome), nullInt(a.Code)
-	err := found(tx.exec(`UPDATE deliveries SET state = ?, attempts = ?, spent = ?, next_attempt_at = ?, finished_at = ?,
-		last_outcome = ?, last_code = ? WHERE id = ? AND state = 'pending' AND next_attempt_at = ?`,
-		string(r.State), a.Number, r.Spent, next, finished, outcome, code, id, millis(r.DueAt)))
-	if errors.Is(err, webhook.ErrNotFound) {
-		// Somebody ended or resent the delivery during the attempt, which is
-		// history all the same; or it is gone, and there is nothing to hang the
-		// attempt on.
-		err = found(tx.exec(`UPDATE deliveries SET attempts = ?, last_outcome = ?, last_code = ? WHERE id = ?`, a.Number, outcome, code, id))
-		if errors.Is(err, webhook.ErrNotFound) {
-			return nil
-		}
-	}
-	if err != nil {
-		return err
-	}
-	_, err = tx.exec(`INSERT INTO attempts (delivery_id, number, started_at, duration, outcome, code, error, response_body)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-		id, a.Number, millis(a.StartedAt), a.Duration.Microseconds(), outcome, code, nullText(a.Error), nullBytes(a.ResponseBody))
-	return err
-}
-
-func nullInt(n int) any {
-	if n == 0 {
-		return nil
-	}
-	return n
-}
-
-func nullText(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
-}
-
-func nullBytes(b []byte) any {
-	if len(b) == 0 {
-		return nil
-	}
-	return b
-}
 
 // Due returns deliveries that are due, in the order in which they fell due.
 func (s *Store) Due(ctx context.Context, q webhook.DueQuery) (jobs []webhook.Job, next time.Time, err error) {
@@ -85,15 +17,11 @@ func (s *Store) Due(ctx context.Context, q webhook.DueQuery) (jobs []webhook.Job
 	for i, id := range q.Skip {
 		skip[i], _ = s.ids.Parse(webhook.DeliveryPrefix, string(id))
 	}
-	skipped, err := json.Marshal(skip)
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("read due deliveries: %w", err)
-	}
 	// One more than asked for, so that the first that is left tells when.
 	rows, err := s.readers.QueryContext(ctx, `SELECT `+eventColumns+`, d.id, d.attempts, d.spent, d.next_attempt_at
 		FROM deliveries d JOIN events e ON e.id = d.event_id
 		WHERE d.subscriber_id = ? AND d.state = 'pending' AND d.id NOT IN (SELECT value FROM json_each(?))
-		ORDER BY d.next_attempt_at, d.id LIMIT ?`, subscriber, string(skipped), q.Limit+1)
+		ORDER BY d.next_attempt_at, d.id LIMIT ?`, subscriber, jsonArray(skip), q.Limit+1)
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("read due deliveries: %w", translate(err))
 	}
@@ -143,35 +71,144 @@ func (s *Store) Backlog(ctx context.Context) (map[webhook.SubscriberID]time.Time
 	return backlog, nil
 }
 
-// Resend makes deliveries due at now, with their whole schedule before them.
-func (s *Store) Resend(_ context.Context, ids []webhook.DeliveryID, now time.Time) ([]webhook.Delivery, error) {
+// Resend makes deliveries due, with their whole schedule before them.
+func (s *Store) Resend(_ context.Context, ids []webhook.DeliveryID, first time.Time, every time.Duration) ([]webhook.Delivery, error) {
 	var resent []webhook.Delivery
 	err := s.writer.do("resend", func(tx *transaction) error {
 		resent = make([]webhook.Delivery, 0, len(ids))
+		due := first
 		for _, id := range ids {
-			number, _ := s.ids.Parse(webhook.DeliveryPrefix, string(id))
-			err := found(tx.exec(`UPDATE deliveries SET state = 'pending', spent = 0, next_attempt_at = ?, finished_at = NULL
-				WHERE id = ? AND EXISTS (SELECT 1 FROM webhook_subscribers WHERE number = deliveries.subscriber_id)`, millis(now), number))
+			d, number, err := s.delivery(tx, id)
+			if errors.Is(err, sql.ErrNoRows) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			err = found(tx.exec(`UPDATE deliveries SET state = 'pending', spent = 0, next_attempt_at = ?, finished_at = NULL
+				WHERE id = ? AND EXISTS (SELECT 1 FROM webhook_subscribers WHERE number = deliveries.subscriber_id)`, millis(due), number))
 			if errors.Is(err, webhook.ErrNotFound) {
 				continue
 			}
 			if err != nil {
 				return err
 			}
-			d, err := s.scanDelivery(tx.row(`SELECT `+deliveryColumns+deliveryTables+` WHERE d.id = ?`, number).Scan)
-			if err != nil {
-				return err
-			}
+			s.moved(tx, &d, webhook.Pending)
+			d.Spent, d.NextAttemptAt, d.FinishedAt = 0, fromMillis(millis(due)), time.Time{}
 			resent = append(resent, d)
+			due = due.Add(every)
 		}
 		return nil
 	})
 	return resent, err
 }
 
+// Replay makes new deliveries of stored events.
+func (s *Store) Replay(_ context.Context, replays []webhook.Replay) ([]webhook.Delivery, error) {
+	var made []webhook.Delivery
+	err := s.writer.do("replay", func(tx *transaction) error {
+		made = make([]webhook.Delivery, 0, len(replays))
+		for _, r := range replays {
+			event, _ := s.ids.Parse(webhook.EventPrefix, string(r.EventID))
+			err := tx.row(`SELECT id FROM events WHERE id = ?`, event).Scan(&event)
+			if errors.Is(err, sql.ErrNoRows) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if ok, err := s.deliver(tx, r.Delivery, event, r.DueAt); err != nil {
+				return err
+			} else if !ok {
+				continue
+			}
+			d, _, err := s.delivery(tx, r.Delivery.ID)
+			if err != nil {
+				return err
+			}
+			made = append(made, d)
+		}
+		return nil
+	})
+	return made, err
+}
+
+// Cancel ends deliveries that are pending.
+func (s *Store) Cancel(_ context.Context, ids []webhook.DeliveryID, now time.Time) ([]webhook.Delivery, error) {
+	var cancelled []webhook.Delivery
+	err := s.writer.do("cancel", func(tx *transaction) error {
+		cancelled = make([]webhook.Delivery, 0, len(ids))
+		for _, id := range ids {
+			d, number, err := s.delivery(tx, id)
+			if errors.Is(err, sql.ErrNoRows) || err == nil && d.State != webhook.Pending {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			_, err = tx.exec(`UPDATE deliveries SET state = 'cancelled', next_attempt_at = NULL, finished_at = ? WHERE id = ?`, millis(now), number)
+			if err != nil {
+				return err
+			}
+			s.moved(tx, &d, webhook.Cancelled)
+			d.NextAttemptAt, d.FinishedAt = time.Time{}, fromMillis(millis(now))
+			cancelled = append(cancelled, d)
+		}
+		return nil
+	})
+	return cancelled, err
+}
+
+// Purge deletes dead letters with their attempts.
+func (s *Store) Purge(_ context.Context, ids []webhook.DeliveryID) (int, error) {
+	purged := 0
+	err := s.writer.do("purge", func(tx *transaction) error {
+		purged = 0
+		for _, id := range ids {
+			d, number, err := s.delivery(tx, id)
+			if errors.Is(err, sql.ErrNoRows) || err == nil && d.State != webhook.Dead {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if _, err := tx.exec(`DELETE FROM attempts WHERE delivery_id = ?`, number); err != nil {
+				return err
+			}
+			if _, err := tx.exec(`DELETE FROM deliveries WHERE id = ?`, number); err != nil {
+				return err
+			}
+			tx.counts().tally(s.tallyOf(&d), -1)
+			purged++
+		}
+		return nil
+	})
+	return purged, err
+}
+
+// delivery reads a delivery that is to be changed, and its sequence number.
+func (s *Store) delivery(tx *transaction, id webhook.DeliveryID) (webhook.Delivery, int64, error) {
+	number, _ := s.ids.Parse(webhook.DeliveryPrefix, string(id))
+	d, err := s.scanDelivery(tx.row(`SELECT `+deliveryColumns+deliveryTables+` WHERE d.id = ?`, number).Scan)
+	return d, number, err
+}
+
+// moved gives the delivery its new state and counts it there.
+func (s *Store) moved(tx *transaction, d *webhook.Delivery, to webhook.State) {
+	from := s.tallyOf(d)
+	d.State = to
+	tx.counts().move(from, s.tallyOf(d))
+}
+
+// tallyOf is where the delivery is counted.
+func (s *Store) tallyOf(d *webhook.Delivery) tally {
+	subscriber, _ := s.ids.Parse(webhook.SubscriberPrefix, string(d.SubscriberID))
+	return newTally(subscriber, d.State, d.LastOutcome, d.LastCode)
+}
+
 const (
-	deliveryColumns = `d.id, d.event_id, e.type, d.subscriber_id, d.state, d.attempts, d.spent, d.next_attempt_at, d.finished_at, d.last_outcome, d.last_code`
-	deliveryTables  = ` FROM deliveries d JOIN events e ON e.id = d.event_id`
+	deliveryColumns = `d.id, d.event_id, e.type, d.subscriber_id, d.state, d.attempts, d.spent, d.next_attempt_at, d.finished_at, d.last_outcome, d.last_code, a.error, a.duration`
+	deliveryTables  = ` FROM deliveries d JOIN events e ON e.id = d.event_id LEFT JOIN attempts a ON a.delivery_id = d.id AND a.number = d.attempts`
 )
 
 func (s *Store) scanDelivery(scan func(...any) error) (webhook.Delivery, error) {
@@ -179,15 +216,17 @@ func (s *Store) scanDelivery(scan func(...any) error) (webhook.Delivery, error) 
 		d                     webhook.Delivery
 		id, event, subscriber int64
 		next, finished, code  sql.NullInt64
-		outcome               sql.NullString
+		outcome, fault        sql.NullString
+		duration              sql.NullInt64
 	)
-	err := scan(&id, &event, &d.EventType, &subscriber, &d.State, &d.Attempts, &d.Spent, &next, &finished, &outcome, &code)
+	err := scan(&id, &event, &d.EventType, &subscriber, &d.State, &d.Attempts, &d.Spent, &next, &finished, &outcome, &code, &fault, &duration)
 	d.ID = webhook.DeliveryID(s.ids.Format(webhook.DeliveryPrefix, id))
 	d.EventID = webhook.EventID(s.ids.Format(webhook.EventPrefix, event))
 	d.SubscriberID = webhook.SubscriberID(s.ids.Format(webhook.SubscriberPrefix, subscriber))
 	d.CreatedAt = webhook.MadeAt(id)
 	d.NextAttemptAt, d.FinishedAt = optional(next), optional(finished)
 	d.LastOutcome, d.LastCode = webhook.Outcome(outcome.String), int(code.Int64)
+	d.LastError, d.LastDuration = fault.String, micros(duration.Int64)
 	return d, err
 }
 
@@ -202,49 +241,116 @@ func (s *Store) Delivery(ctx context.Context, id webhook.DeliveryID) (webhook.De
 }
 
 // Deliveries returns a page of deliveries, the newest first.
-func (s *Store) Deliveries(ctx context.Context, f webhook.DeliveryFilter, page webhook.Page) ([]webhook.Delivery, error) {
-	q := selection{ids: s.ids}
-	q.is("d.subscriber_id", webhook.SubscriberPrefix, string(f.SubscriberID))
-	q.is("d.event_id", webhook.EventPrefix, string(f.EventID))
-	q.equal("e.type", f.EventType)
-	q.equal("d.last_outcome", string(f.Outcome))
-	if f.State == webhook.Dead || f.State == webhook.Pending {
-		// As a literal, so that SQLite sees that the partial index serves.
-		q.add("d.state = '" + string(f.State) + "'")
-	} else {
-		q.equal("d.state", string(f.State))
+func (s *Store) Deliveries(ctx context.Context, f webhook.DeliveryFilter, page webhook.Page) (webhook.List[webhook.Delivery], error) {
+	var deliveries webhook.List[webhook.Delivery]
+	if f.Subscribers != nil && len(f.Subscribers) == 0 {
+		return deliveries, nil
 	}
-	if f.Code != 0 {
-		q.add("d.last_code = ?", f.Code)
-	}
-	q.span("d.id", f.Since, f.Until)
-	q.before("d.id", webhook.DeliveryPrefix, page.Before)
-	deliveries, err := list(ctx, s.readers, `SELECT `+deliveryColumns+deliveryTables+q.where()+` ORDER BY d.id DESC LIMIT ?`, append(q.args, page.Limit),
-		func(rows *sql.Rows) (webhook.Delivery, error) { return s.scanDelivery(rows.Scan) })
+	err := s.read(ctx, func(tx *sql.Tx) error {
+		q, err := s.selectDeliveries(ctx, tx, f)
+		if err != nil {
+			return err
+		}
+		q.before(webhook.DeliveryPrefix, page.Before)
+		ids, next, err := q.page(ctx, tx, page.Limit)
+		if err != nil {
+			return err
+		}
+		if next != 0 {
+			deliveries.Next = s.ids.Format(webhook.DeliveryPrefix, next)
+		}
+		deliveries.Items, err = list(ctx, tx, `SELECT `+deliveryColumns+deliveryTables+` WHERE d.id IN (SELECT value FROM json_each(?)) ORDER BY d.id DESC`,
+			[]any{jsonArray(ids)}, func(rows *sql.Rows) (webhook.Delivery, error) { return s.scanDelivery(rows.Scan) })
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("list deliveries: %w", err)
+		return webhook.List[webhook.Delivery]{}, fmt.Errorf("list deliveries: %w", err)
 	}
 	return deliveries, nil
 }
 
-// Attempts returns the attempts of a delivery, the first one first.
-func (s *Store) Attempts(ctx context.Context, id webhook.DeliveryID) ([]webhook.Attempt, error) {
-	number, _ := s.ids.Parse(webhook.DeliveryPrefix, string(id))
-	attempts, err := list(ctx, s.readers, `SELECT number, started_at, duration, outcome, code, error, response_body
-		FROM attempts WHERE delivery_id = ? ORDER BY number`, []any{number}, func(rows *sql.Rows) (webhook.Attempt, error) {
-		var (
-			a                 = webhook.Attempt{DeliveryID: id}
-			started, duration int64
-			code              sql.NullInt64
-			fault             sql.NullString
-		)
-		err := rows.Scan(&a.Number, &started, &duration, &a.Outcome, &code, &fault, &a.ResponseBody)
-		a.StartedAt, a.Duration = fromMillis(started), time.Duration(duration)*time.Microsecond
-		a.Code, a.Error = int(code.Int64), fault.String
-		return a, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list attempts of %s: %w", id, err)
+// selectDeliveries chooses, of the conditions, the one that an index serves
+// best; the others are tested row by row.
+func (s *Store) selectDeliveries(ctx context.Context, tx *sql.Tx, f webhook.DeliveryFilter) (*selection, error) {
+	q := &selection{ids: s.ids, id: "d.id", from: "deliveries d NOT INDEXED", budget: rowBudget}
+	subscribers := make([]int64, len(f.Subscribers))
+	for i, id := range f.Subscribers {
+		subscribers[i], _ = s.ids.Parse(webhook.SubscriberPrefix, string(id))
 	}
-	return attempts, nil
+	if f.Retrying && f.State == "" {
+		f.State = webhook.Pending
+	}
+	small, err := few(ctx, tx, f.State, subscribers)
+	if err != nil {
+		return nil, err
+	}
+	state, of := f.State, f.Subscribers != nil
+	switch {
+	case f.ID != "":
+		q.is("d.id", webhook.DeliveryPrefix, string(f.ID))
+	case f.EventID != "":
+		q.from = "deliveries d INDEXED BY deliveries_by_event"
+	case small:
+		// The state is a literal, so that SQLite sees that the partial index serves.
+		q.from, q.sorted = "deliveries d INDEXED BY deliveries_due", true
+		if state == webhook.Dead {
+			q.from = "deliveries d INDEXED BY deliveries_dead_by_cause"
+		}
+		q.base("d.state = '" + string(state) + "'")
+		if of {
+			q.base("d.subscriber_id IN (SELECT value FROM json_each(?))", jsonArray(subscribers))
+		}
+		state, of = "", false
+	case state == webhook.Dead:
+		q.from, state = "deliveries d INDEXED BY deliveries_dead", ""
+		q.base("d.state = 'dead'")
+	case len(subscribers) == 1:
+		q.from, of = "deliveries d INDEXED BY deliveries_by_subscriber", false
+		q.base("d.subscriber_id = ?", subscribers[0])
+	}
+	if f.EventID != "" {
+		q.is("d.event_id", webhook.EventPrefix, string(f.EventID))
+	}
+	q.span(f.Since, f.Until)
+	// The rest. A plus sign keeps SQLite from choosing another index for it.
+	if of {
+		q.rest("+d.subscriber_id IN (SELECT value FROM json_each(?))", jsonArray(subscribers))
+	}
+	q.equal("+d.state", string(state))
+	if f.Retrying {
+		q.rest("+d.state = 'pending' AND d.attempts > 0")
+	}
+	q.equal("+d.last_outcome", string(f.Outcome))
+	if f.CodeFrom != 0 {
+		q.rest("+d.last_code >= ?", f.CodeFrom)
+	}
+	if f.CodeTo != 0 {
+		q.rest("+d.last_code <= ?", f.CodeTo)
+	}
+	if f.EventType != "" || f.ClientID != "" || f.Text != "" {
+		q.join, q.budget = " CROSS JOIN events e ON e.id = d.event_id", eventBudget
+		q.pattern("e.type", f.EventType)
+		q.equal("e.client_id", f.ClientID)
+	}
+	if f.Text != "" {
+		q.join, q.budget = q.join+" LEFT JOIN attempts a ON a.delivery_id = d.id AND a.number = d.attempts", textBudget
+		q.text(f.Text, "e.type", "e.sender_key", "e.data", "a.error")
+	}
+	return q, nil
+}
+
+// few reports whether the deliveries in the state are few enough to look at
+// all of them. It is known for what is pending or dead; nil stands for all
+// subscribers.
+func few(ctx context.Context, tx *sql.Tx, state webhook.State, subscribers []int64) (bool, error) {
+	if state != webhook.Pending && state != webhook.Dead {
+		return false, nil
+	}
+	if len(subscribers) == 0 {
+		subscribers = []int64{0}
+	}
+	var n int64
+	err := tx.QueryRowContext(ctx, `SELECT coalesce(sum(count), 0) FROM tallies WHERE state = ? AND subscriber_id IN (SELECT value FROM json_each(?))`,
+		string(state), jsonArray(subscribers)).Scan(&n)
+	return n <= sortBudget, translate(err)
 }

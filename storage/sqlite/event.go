@@ -3,7 +3,9 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pintle/pintle/app/webhook"
 )
@@ -47,20 +49,34 @@ func (s *Store) accept(tx *transaction, a *webhook.Accept) (webhook.Accepted, er
 	if err != nil {
 		return webhook.Accepted{}, err
 	}
+	tx.counts().event(e.ReceivedAt)
 	for _, d := range a.Deliveries {
-		delivery, ok := s.ids.Parse(webhook.DeliveryPrefix, string(d.ID))
-		subscriber, ok2 := s.ids.Parse(webhook.SubscriberPrefix, string(d.SubscriberID))
-		if !ok || !ok2 {
-			return webhook.Accepted{}, fmt.Errorf("delivery %q to %q is not of this installation", d.ID, d.SubscriberID)
-		}
-		_, err := tx.exec(`INSERT INTO deliveries (id, event_id, subscriber_id, state, attempts, spent, next_attempt_at)
-			SELECT ?, ?, number, 'pending', 0, 0, ? FROM webhook_subscribers WHERE number = ?`,
-			delivery, id, millis(e.ReceivedAt), subscriber)
-		if err != nil {
+		if _, err := s.deliver(tx, d, id, e.ReceivedAt); err != nil {
 			return webhook.Accepted{}, err
 		}
 	}
 	return webhook.Accepted{ID: e.ID, Type: e.Type, ReceivedAt: fromMillis(millis(e.ReceivedAt))}, nil
+}
+
+// deliver makes a delivery of a stored event and reports whether it did: it does
+// not for a subscriber that is gone.
+func (s *Store) deliver(tx *transaction, d webhook.NewDelivery, event int64, due time.Time) (bool, error) {
+	id, ok := s.ids.Parse(webhook.DeliveryPrefix, string(d.ID))
+	subscriber, ok2 := s.ids.Parse(webhook.SubscriberPrefix, string(d.SubscriberID))
+	if !ok || !ok2 {
+		return false, fmt.Errorf("delivery %q to %q is not of this installation", d.ID, d.SubscriberID)
+	}
+	err := found(tx.exec(`INSERT INTO deliveries (id, event_id, subscriber_id, state, attempts, spent, next_attempt_at)
+		SELECT ?, ?, number, 'pending', 0, 0, ? FROM webhook_subscribers WHERE number = ?`, id, event, millis(due), subscriber))
+	if errors.Is(err, webhook.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	tx.made(id, subscriber)
+	tx.counts().tally(newTally(subscriber, webhook.Pending, "", 0), 1)
+	return true, nil
 }
 
 // first finds the event that took the key.
@@ -101,17 +117,89 @@ func (s *Store) Event(ctx context.Context, id webhook.EventID) (webhook.Event, e
 }
 
 // Events returns a page of events, the newest first.
-func (s *Store) Events(ctx context.Context, f webhook.EventFilter, page webhook.Page) ([]webhook.Event, error) {
-	q := selection{ids: s.ids}
-	q.equal("e.type", f.Type)
+func (s *Store) Events(ctx context.Context, f webhook.EventFilter, page webhook.Page) (webhook.List[webhook.EventSummary], error) {
+	var list webhook.List[webhook.EventSummary]
+	err := s.read(ctx, func(tx *sql.Tx) error {
+		q := s.selectEvents(f)
+		q.before(webhook.EventPrefix, page.Before)
+		ids, next, err := q.page(ctx, tx, page.Limit)
+		if err != nil {
+			return err
+		}
+		if next != 0 {
+			list.Next = s.ids.Format(webhook.EventPrefix, next)
+		}
+		if list.Items, err = s.summaries(ctx, tx, ids); err != nil {
+			return err
+		}
+		return countDeliveries(ctx, tx, ids, list.Items)
+	})
+	if err != nil {
+		return webhook.List[webhook.EventSummary]{}, fmt.Errorf("list events: %w", err)
+	}
+	return list, nil
+}
+
+func (s *Store) selectEvents(f webhook.EventFilter) *selection {
+	q := &selection{ids: s.ids, id: "e.id", from: "events e NOT INDEXED", budget: eventBudget}
+	q.is("e.id", webhook.EventPrefix, string(f.ID))
+	q.span(f.Since, f.Until)
+	q.pattern("e.type", f.Type)
 	q.equal("e.source", f.Source)
 	q.equal("e.client_id", f.ClientID)
-	q.span("e.id", f.Since, f.Until)
-	q.before("e.id", webhook.EventPrefix, page.Before)
-	events, err := list(ctx, s.readers, `SELECT `+eventColumns+` FROM events e`+q.where()+` ORDER BY e.id DESC LIMIT ?`, append(q.args, page.Limit),
-		func(rows *sql.Rows) (webhook.Event, error) { return s.scanEvent(rows.Scan) })
-	if err != nil {
-		return nil, fmt.Errorf("list events: %w", err)
+	if f.Text != "" {
+		q.budget = textBudget
+		q.text(f.Text, "e.type", "e.sender_key", "e.data")
 	}
-	return events, nil
+	return q
+}
+
+func (s *Store) summaries(ctx context.Context, tx *sql.Tx, ids []int64) ([]webhook.EventSummary, error) {
+	// Neither the size nor what stands before the data touches the pages that
+	// a large body overflows to.
+	return list(ctx, tx, `SELECT id, source, type, timestamp, client_id, agent_id, sender_key, received_at, octet_length(data)
+		FROM events WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id DESC`, []any{jsonArray(ids)},
+		func(rows *sql.Rows) (webhook.EventSummary, error) {
+			var (
+				e              webhook.EventSummary
+				id, receivedAt int64
+			)
+			err := rows.Scan(&id, &e.Source, &e.Type, &e.Timestamp, &e.ClientID, &e.AgentID, &e.SenderKey, &receivedAt, &e.Size)
+			e.ID = webhook.EventID(s.ids.Format(webhook.EventPrefix, id))
+			e.ReceivedAt = fromMillis(receivedAt)
+			return e, err
+		})
+}
+
+// countDeliveries fills in how the deliveries of the events stand. When there
+// are too many to look at, those of the later events are not counted.
+func countDeliveries(ctx context.Context, tx *sql.Tx, ids []int64, items []webhook.EventSummary) error {
+	place := make(map[int64]int, len(ids))
+	for i, id := range ids {
+		place[id] = i
+		items[i].Deliveries = map[webhook.State]int{}
+	}
+	total, last := 0, 0
+	// The cross join makes SQLite go through the events in the order given.
+	_, err := list(ctx, tx, `SELECT event_id, state, count(*) FROM (
+			SELECT d.event_id, d.state FROM json_each(?) j CROSS JOIN deliveries d INDEXED BY deliveries_by_event ON d.event_id = j.value LIMIT ?
+		) GROUP BY event_id, state`, []any{jsonArray(ids), countBudget + 1},
+		func(rows *sql.Rows) (struct{}, error) {
+			var (
+				id    int64
+				state webhook.State
+				n     int
+			)
+			err := rows.Scan(&id, &state, &n)
+			i := place[id]
+			items[i].Deliveries[state] = n
+			total, last = total+n, max(last, i)
+			return struct{}{}, err
+		})
+	if total > countBudget {
+		for i := last; i < len(items); i++ {
+			items[i].Partial = true
+		}
+	}
+	return err
 }

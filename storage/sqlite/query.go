@@ -3,33 +3,58 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"math"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pintle/pintle/app/webhook"
 )
 
-// A selection gathers the conditions of a list.
+// How many rows one call looks at, by what it costs to look at one, so that no
+// call takes long however large the file is and however little it finds.
+const (
+	// rowBudget is for conditions on the rows of the list themselves.
+	rowBudget = 50_000
+	// eventBudget is for conditions on events, whose rows lie further apart.
+	eventBudget = 15_000
+	// textBudget is for a search in the data of events.
+	textBudget = 6_000
+	// sortBudget is for a list that no index has in its order.
+	sortBudget = 20_000
+	// countBudget is for the deliveries of a page of events.
+	countBudget = 20_000
+	// firstSlice is how many rows are looked at before there is reason to
+	// believe that matches are rare.
+	firstSlice = 1_000
+)
+
+// A selection is a list's choice of rows: those of an index that has them by
+// age, which the base conditions bound, and of them the ones that pass the rest.
 type selection struct {
-	ids        *webhook.IDs
-	conditions []string
-	args       []any
+	ids    *webhook.IDs
+	id     string // the column that the list is ordered by
+	from   string // the table, and the index to use
+	join   string // what the rest needs beside it
+	sorted bool   // the index has the rows in another order, and all are looked at
+	budget int    // how many rows one call looks at
+
+	bases, rests       []string
+	baseArgs, restArgs []any
 }
 
-func (q *selection) add(condition string, args ...any) {
-	q.conditions = append(q.conditions, condition)
-	q.args = append(q.args, args...)
+func (q *selection) base(condition string, args ...any) {
+	q.bases = append(q.bases, condition)
+	q.baseArgs = append(q.baseArgs, args...)
 }
 
-// equal asks for a value of the column, unless it is empty.
-func (q *selection) equal(column, value string) {
-	if value != "" {
-		q.add(column+" = ?", value)
-	}
+func (q *selection) rest(condition string, args ...any) {
+	q.rests = append(q.rests, condition)
+	q.restArgs = append(q.restArgs, args...)
 }
 
-// is asks for the row that the id names, unless it is empty. An id that can be
-// nobody's selects nothing.
+// is bounds the list to the rows that the id names, unless it is empty. An id
+// that can be nobody's selects nothing.
 func (q *selection) is(column, prefix, id string) {
 	if id == "" {
 		return
@@ -38,37 +63,165 @@ func (q *selection) is(column, prefix, id string) {
 	if !ok {
 		number = -1
 	}
-	q.add(column+" = ?", number)
+	q.base(column+" = ?", number)
 }
 
-// span bounds the time at which the ids in the column were made.
-func (q *selection) span(column string, since, until time.Time) {
+// span bounds the time at which the rows were made.
+func (q *selection) span(since, until time.Time) {
 	if !since.IsZero() {
-		q.add(column+" >= ?", webhook.FirstAt(since))
+		q.base(q.id+" >= ?", webhook.FirstAt(since))
 	}
 	if !until.IsZero() {
-		q.add(column+" < ?", webhook.FirstAt(until))
+		q.base(q.id+" < ?", webhook.FirstAt(until))
 	}
 }
 
 // before continues a list after the id that was seen last.
-func (q *selection) before(column, prefix, id string) {
+func (q *selection) before(prefix, id string) {
 	if id == "" {
 		return
 	}
 	number, _ := q.ids.Parse(prefix, id)
-	q.add(column+" < ?", number)
+	q.base(q.id+" < ?", number)
 }
 
-func (q *selection) where() string {
-	if len(q.conditions) == 0 {
-		return ""
+// equal asks for a value of the column, unless it is empty.
+func (q *selection) equal(column, value string) {
+	if value != "" {
+		q.rest(column+" = ?", value)
 	}
-	return " WHERE " + strings.Join(q.conditions, " AND ")
+}
+
+// pattern asks for event types as [webhook.Pattern.Match] has it. Types are
+// ASCII, so that a length is the same in bytes and characters.
+func (q *selection) pattern(column string, p webhook.Pattern) {
+	s := string(p)
+	if s == "" || s == "*" || s == "**" {
+		return
+	}
+	if stem, ok := strings.CutSuffix(s, "**"); ok && strings.HasSuffix(stem, ".") {
+		q.stem(column, stem)
+	} else if stem, ok := strings.CutSuffix(s, "*"); ok && strings.HasSuffix(stem, ".") {
+		q.stem(column, stem)
+		q.rest("instr(substr("+column+", ?), '.') = 0", len(stem)+1)
+	} else {
+		q.equal(column, s)
+	}
+}
+
+// stem asks for values of the column that begin with the stem and go on.
+func (q *selection) stem(column, stem string) {
+	q.rest("length("+column+") > ? AND substr("+column+", 1, ?) = ?", len(stem), len(stem), stem)
+}
+
+// text looks for a text in the columns.
+func (q *selection) text(text string, columns ...string) {
+	like := "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text) + "%"
+	var either []string
+	var args []any
+	for _, column := range columns {
+		either = append(either, column+` LIKE ? ESCAPE '\'`)
+		args = append(args, like)
+	}
+	q.rest("("+strings.Join(either, " OR ")+")", args...)
+}
+
+// page returns the ids of a part of the list, the newest first, and the one
+// below which it goes on; zero at the end. When matches are rare it looks at
+// slices of the base, each longer than the one before, until the page is full
+// or the budget spent.
+func (q *selection) page(ctx context.Context, tx *sql.Tx, limit int) (ids []int64, next int64, err error) {
+	if limit < 1 {
+		return nil, 0, nil
+	}
+	// One more than asked for tells whether there is more.
+	wanted := limit + 1
+	for above, left, size := int64(math.MaxInt64), q.budget, firstSlice; ; size *= 4 {
+		below, bounded := int64(math.MinInt64), len(q.rests) > 0 && !q.sorted
+		if bounded {
+			size = min(size, left)
+			if below, bounded, err = q.boundary(ctx, tx, above, size); err != nil {
+				return nil, 0, err
+			}
+		}
+		some, err := q.slice(ctx, tx, below, above, wanted-len(ids))
+		if err != nil {
+			return nil, 0, err
+		}
+		ids = append(ids, some...)
+		if len(ids) == wanted {
+			return ids[:limit], ids[limit-1], nil
+		}
+		if !bounded {
+			return ids, 0, nil
+		}
+		if left -= size; left == 0 {
+			return ids, below, nil
+		}
+		above = below
+	}
+}
+
+// boundary returns the last id of the next so many rows of the base, and false
+// if there are fewer.
+func (q *selection) boundary(ctx context.Context, tx *sql.Tx, above int64, size int) (int64, bool, error) {
+	below := int64(math.MinInt64)
+	err := tx.QueryRowContext(ctx, `SELECT `+q.id+` FROM `+q.from+` WHERE `+and(q.bases, q.id+` < ?`)+
+		` ORDER BY `+q.id+` DESC LIMIT 1 OFFSET ?`, concat(q.baseArgs, above, size-1)...).Scan(&below)
+	if err == sql.ErrNoRows {
+		return below, false, nil
+	}
+	return below, err == nil, translate(err)
+}
+
+// slice returns the ids of the rows from below, inclusive, to above, exclusive,
+// that pass all conditions.
+func (q *selection) slice(ctx context.Context, tx *sql.Tx, below, above int64, limit int) ([]int64, error) {
+	conditions := and(append(q.bases[:len(q.bases):len(q.bases)], q.rests...), q.id+` >= ?`, q.id+` < ?`)
+	args := concat(concat(q.baseArgs, q.restArgs...), below, above, limit)
+	return list(ctx, tx, `SELECT `+q.id+` FROM `+q.from+q.join+` WHERE `+conditions+` ORDER BY `+q.id+` DESC LIMIT ?`, args,
+		func(rows *sql.Rows) (id int64, err error) {
+			err = rows.Scan(&id)
+			return id, err
+		})
+}
+
+func and(conditions []string, more ...string) string {
+	return strings.Join(append(conditions[:len(conditions):len(conditions)], more...), " AND ")
+}
+
+func concat(args []any, more ...any) []any { return append(args[:len(args):len(args)], more...) }
+
+// jsonArray writes numbers as json_each reads them: a list of any length is one
+// parameter of a statement that is always the same.
+func jsonArray(numbers []int64) string {
+	b := []byte{'['}
+	for i, n := range numbers {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, n, 10)
+	}
+	return string(append(b, ']'))
+}
+
+// read runs queries that see one state of the file.
+func (s *Store) read(ctx context.Context, queries func(*sql.Tx) error) error {
+	tx, err := s.readers.BeginTx(ctx, nil)
+	if err != nil {
+		return translate(err)
+	}
+	defer tx.Rollback()
+	return queries(tx)
+}
+
+// A querier is a [sql.DB] or a [sql.Tx].
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
 // list reads all rows of a query.
-func list[T any](ctx context.Context, db *sql.DB, query string, args []any, scan func(*sql.Rows) (T, error)) ([]T, error) {
+func list[T any](ctx context.Context, db querier, query string, args []any, scan func(*sql.Rows) (T, error)) ([]T, error) {
 	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, translate(err)

@@ -35,7 +35,7 @@ var _ webhook.Store = (*Store)(nil)
 
 const (
 	applicationID = 1347310668 // "PNTL", as schema.sql sets it
-	schemaVersion = 1          // as schema.sql sets it
+	schemaVersion = 2          // as schema.sql sets it
 
 	// Bodies of about a kilobyte and the rows around them cost least in pages
 	// of 8 KiB.
@@ -57,6 +57,9 @@ type Options struct {
 	// Synchronous is "full", so that what is stored survives a power cut, or
 	// "normal", so that it survives a crash of the process.
 	Synchronous string
+	// OnCommit, if not nil, is told of each commit: how many writes shared it,
+	// and how long it took. The next commit waits for it to return.
+	OnCommit func(writes int, took time.Duration)
 }
 
 // ErrInUse says that another process has the file open.
@@ -98,8 +101,10 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		if err := create(ctx, path, o.Schema); err != nil {
 			return nil, fmt.Errorf("create database %s: %w", path, err)
 		}
+	} else if err := upgrade(ctx, path); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
-	if s.writer, err = openWriter(ctx, path, o.Synchronous); err != nil {
+	if s.writer, err = openWriter(ctx, path, o); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	s.readers, err = sql.Open("sqlite", dsn(path, "mode=ro", "_pragma=busy_timeout(10000)", "_pragma=query_only(1)"))
@@ -134,15 +139,21 @@ func inspect(path string) (empty bool, err error) {
 		return false, err
 	}
 	version, application := binary.BigEndian.Uint32(header[60:]), binary.BigEndian.Uint32(header[68:])
-	switch {
-	case application != applicationID:
+	if application != applicationID {
 		return false, errors.New("this database is not Pintle's; it was left as it is")
-	case version > schemaVersion:
-		return false, fmt.Errorf("this database was written by a newer Pintle (schema %d, this one knows %d); it was left as it is", version, schemaVersion)
-	case version < schemaVersion:
-		return false, fmt.Errorf("this database has the unknown schema %d; it was left as it is", version)
 	}
-	return false, nil
+	return false, known(int(version))
+}
+
+// known refuses a version of the schema that this program cannot read.
+func known(version int) error {
+	switch {
+	case version > schemaVersion:
+		return fmt.Errorf("this database was written by a newer Pintle (schema %d, this one knows %d); it was left as it is", version, schemaVersion)
+	case version < 1:
+		return fmt.Errorf("this database has the unknown schema %d; it was left as it is", version)
+	}
+	return nil
 }
 
 // create fills an empty file. It does so before the file has a write-ahead log,
@@ -181,7 +192,8 @@ func (s *Store) loadIDs(ctx context.Context) (*webhook.IDs, error) {
 	err = s.readers.QueryRowContext(ctx, `SELECT max(
 		(SELECT coalesce(max(id), 0) FROM events),
 		(SELECT coalesce(max(id), 0) FROM deliveries),
-		(SELECT coalesce(max(number), 0) FROM webhook_subscribers))`).Scan(&last)
+		(SELECT coalesce(max(number), 0) FROM webhook_subscribers),
+		(SELECT coalesce(max(id), 0) FROM tokens))`).Scan(&last)
 	if err != nil {
 		return nil, fmt.Errorf("read the last id: %w", err)
 	}

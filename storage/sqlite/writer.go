@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/pintle/pintle/app/webhook"
 )
@@ -16,6 +17,8 @@ const (
 	// maxGroup bounds how much one transaction takes, and so how long anyone
 	// waits behind it.
 	maxGroup = 1024
+	// maxUntried bounds the memory of what has not been tried yet.
+	maxUntried = 65_536
 )
 
 // writer owns the connection that writes, and commits in groups.
@@ -23,6 +26,12 @@ type writer struct {
 	db         *sql.DB
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt // only the goroutine of run uses it
+	counts     counts               // likewise
+	// untried tells the subscriber of deliveries that were made lately, so that
+	// the first attempt is counted without reading anything. Most deliveries
+	// have no other; one that is not here any more is read. Likewise.
+	untried  map[int64]int64
+	onCommit func(writes int, took time.Duration)
 
 	mu     sync.RWMutex // held for reading while sending, so that close can wait
 	closed bool
@@ -41,9 +50,9 @@ type write struct {
 // A transaction is what a write works with.
 type transaction struct{ w *writer }
 
-func openWriter(ctx context.Context, path, synchronous string) (*writer, error) {
+func openWriter(ctx context.Context, path string, o Options) (*writer, error) {
 	db, err := sql.Open("sqlite", dsn(path, "_pragma=busy_timeout(10000)", "_pragma=journal_mode(wal)",
-		"_pragma=synchronous("+synchronous+")", "_pragma=foreign_keys(1)", "_pragma=trusted_schema(0)",
+		"_pragma=synchronous("+o.Synchronous+")", "_pragma=foreign_keys(1)", "_pragma=trusted_schema(0)",
 		fmt.Sprintf("_pragma=wal_autocheckpoint(%d)", checkpointPages)))
 	if err != nil {
 		return nil, err
@@ -55,7 +64,7 @@ func openWriter(ctx context.Context, path, synchronous string) (*writer, error) 
 		return nil, translate(err)
 	}
 	w := &writer{
-		db: db, conn: conn, statements: map[string]*sql.Stmt{},
+		db: db, conn: conn, statements: map[string]*sql.Stmt{}, counts: newCounts(), untried: map[int64]int64{}, onCommit: o.OnCommit,
 		queue: make(chan *write, maxWaiting), ended: make(chan struct{}),
 	}
 	go w.run()
@@ -164,7 +173,9 @@ func (job *write) answer(err error) {
 }
 
 func (w *writer) transact(group []*write) error {
+	begun := time.Now()
 	tx := &transaction{w}
+	w.counts.reset()
 	if _, err := tx.exec(`BEGIN IMMEDIATE`); err != nil {
 		return translate(err)
 	}
@@ -174,9 +185,16 @@ func (w *writer) transact(group []*write) error {
 			return translate(err)
 		}
 	}
+	if err := w.counts.flush(tx); err != nil {
+		w.rollback(tx)
+		return translate(err)
+	}
 	if _, err := tx.exec(`COMMIT`); err != nil {
 		w.rollback(tx)
 		return translate(err)
+	}
+	if w.onCommit != nil {
+		w.onCommit(len(group), time.Since(begun))
 	}
 	return nil
 }
@@ -192,6 +210,34 @@ func (t *transaction) exec(query string, args ...any) (sql.Result, error) {
 		return nil, err
 	}
 	return statement.ExecContext(context.Background(), args...)
+}
+
+// counts is where the transaction notes what it changes; see [counts].
+func (t *transaction) counts() *counts { return &t.w.counts }
+
+// made remembers whose delivery it is until it is tried. Should the
+// transaction be rolled back, nobody asks.
+func (t *transaction) made(delivery, subscriber int64) {
+	if len(t.w.untried) >= maxUntried {
+		clear(t.w.untried)
+	}
+	t.w.untried[delivery] = subscriber
+}
+
+// tried returns what made remembered, and forgets it.
+func (t *transaction) tried(delivery int64) (subscriber int64, known bool) {
+	subscriber, known = t.w.untried[delivery]
+	delete(t.w.untried, delivery)
+	return subscriber, known
+}
+
+// query runs a query for many rows.
+func (t *transaction) query(query string, args ...any) (*sql.Rows, error) {
+	statement, err := t.prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	return statement.QueryContext(context.Background(), args...)
 }
 
 // row runs a query for one row.

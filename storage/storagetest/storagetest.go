@@ -43,6 +43,20 @@ func Run(t *testing.T, location func(t *testing.T) Open) {
 		{"RemovalCancelsWhatIsPending", testRemove},
 		{"ListsArePagedNewestFirst", testPages},
 		{"FiltersSelect", testFilters},
+		{"ResendSpreadsOut", testResendSpread},
+		{"ReplayMakesNewDeliveriesOfStoredEvents", testReplay},
+		{"CancelEndsWhatIsPending", testCancel},
+		{"PurgeDeletesDeadLettersOnly", testPurge},
+		{"ListsGoOnWhereTheyStopped", testSparse},
+		{"TextIsFoundAsItIsWritten", testText},
+		{"PatternsSelectAsTheyMatch", testPatterns},
+		{"EventsTellHowTheirDeliveriesStand", testSummaries},
+		{"ListsEndWithTheirContext", testContext},
+		{"TotalsFollowEveryChange", testTotals},
+		{"MinutesCountWhatHappenedInThem", testMinutes},
+		{"ActivityIsOfEachSubscriber", testActivity},
+		{"DeadLettersAreGroupedByCause", testDeadGroups},
+		{"TokensAreKeptAndReplaced", testTokens},
 		{"MissingThingsAreNotFound", testNotFound},
 		{"SettingsAreKept", testSettings},
 		{"EverythingSurvivesReopening", testReopen},
@@ -339,17 +353,21 @@ func testRecord(t *testing.T, open Open) {
 	})
 	ok := result(first, 2, webhook.Delivered, func(r *webhook.Result) {
 		r.DueAt, r.Attempt.ResponseBody = start.Add(time.Minute), []byte("thanks\xff")
+		r.Attempt.RemoteAddr, r.Attempt.RequestHeader, r.Attempt.ResponseHeader = "192.0.2.1:443", "A: 1\nB: 2\n", "C: 3\n"
+		r.Attempt.Timing = webhook.Timing{DNS: time.Microsecond, Connect: 2 * time.Millisecond, TLS: 3 * time.Millisecond, Wait: time.Second}
 	})
 	dead := result(second, 1, webhook.Dead)
 	must(t, s.Record(ctx, []webhook.Result{failed}))
 	equal(t, "retried", delivery(t, s, first), webhook.Delivery{
 		ID: first, EventID: a.Event.ID, EventType: "order.created", SubscriberID: sub.ID, State: webhook.Pending,
 		Attempts: 1, Spent: 1, NextAttemptAt: start.Add(time.Minute), CreatedAt: start, LastOutcome: webhook.Connect,
+		LastError: "connection refused", LastDuration: 1500 * time.Microsecond,
 	})
 	must(t, s.Record(ctx, []webhook.Result{ok, dead}))
 	equal(t, "delivered", delivery(t, s, first), webhook.Delivery{
 		ID: first, EventID: a.Event.ID, EventType: "order.created", SubscriberID: sub.ID, State: webhook.Delivered,
 		Attempts: 2, Spent: 2, CreatedAt: start, FinishedAt: start.Add(time.Millisecond), LastOutcome: webhook.OK, LastCode: 200,
+		LastDuration: 1500 * time.Microsecond,
 	})
 	if d := delivery(t, s, second); d.State != webhook.Dead || d.LastCode != 503 {
 		t.Errorf("dead letter is %+v", d)
@@ -391,7 +409,7 @@ func testResend(t *testing.T, open Open) {
 	must(t, s.Record(ctx, []webhook.Result{result(dead, 1, webhook.Dead), result(waiting, 1, webhook.Pending)}))
 	must(t, s.RemoveSubscriber(ctx, gone.ID, start))
 	at := start.Add(time.Second)
-	resent, err := s.Resend(ctx, []webhook.DeliveryID{dead, waiting, orphan, s.IDs().Delivery(start)}, at)
+	resent, err := s.Resend(ctx, []webhook.DeliveryID{dead, waiting, orphan, s.IDs().Delivery(start)}, at, 0)
 	must(t, err)
 	if len(resent) != 2 {
 		t.Fatalf("%d were resent, want 2", len(resent))
@@ -417,7 +435,7 @@ func testRecordAfterResend(t *testing.T, open Open) {
 	a := event(s, "a", start, sub)
 	accept(t, s, a)
 	id, at := a.Deliveries[0].ID, start.Add(time.Second)
-	_, err := s.Resend(ctx, []webhook.DeliveryID{id}, at)
+	_, err := s.Resend(ctx, []webhook.DeliveryID{id}, at, 0)
 	must(t, err)
 	must(t, s.Record(ctx, []webhook.Result{result(id, 1, webhook.Dead)}))
 	if d := delivery(t, s, id); d.State != webhook.Pending || d.Attempts != 1 || d.Spent != 0 || !d.NextAttemptAt.Equal(at) || d.LastCode != 503 {
@@ -437,6 +455,7 @@ func testSubscribers(t *testing.T, open Open) {
 		sub.Events, sub.Active, sub.PausedReason = []webhook.Pattern{"a.*", "b.**"}, false, "maintenance"
 		sub.Timeout, sub.Concurrency, sub.FinalOn4xx = 1500*time.Millisecond, 3, true
 		sub.Schedule = webhook.Schedule{time.Millisecond, time.Hour}
+		sub.OldSecrets = []webhook.OldSecret{{Secret: "second", Until: start.Add(time.Hour)}, {Secret: "first", Until: start.Add(time.Minute)}}
 	})
 	plain.Headers = map[string]string{}
 	list, err := s.Subscribers(ctx)
@@ -444,6 +463,7 @@ func testSubscribers(t *testing.T, open Open) {
 	equal(t, "list", list, []webhook.Subscriber{full, plain})
 	full.URL, full.Active, full.PausedReason, full.UpdatedAt = "http://10.0.0.1/", true, "", start.Add(time.Second)
 	full.Headers = map[string]string{}
+	full.Secret, full.OldSecrets = "third", nil
 	must(t, s.UpdateSubscriber(ctx, full))
 	list, err = s.Subscribers(ctx)
 	must(t, err)
@@ -485,31 +505,35 @@ func testPages(t *testing.T, open Open) {
 		deliveries = append([]webhook.DeliveryID{a.Deliveries[0].ID}, deliveries...)
 	}
 	var gotEvents []webhook.EventID
-	for page := (webhook.Page{Limit: 3}); ; {
+	for page, more := (webhook.Page{Limit: 3}), true; more; more = page.Before != "" {
 		list, err := s.Events(ctx, webhook.EventFilter{}, page)
 		must(t, err)
-		for _, e := range list {
+		for _, e := range list.Items {
 			gotEvents = append(gotEvents, e.ID)
-			page.Before = string(e.ID)
 		}
-		if len(list) < page.Limit {
-			break
-		}
+		page.Before = list.Next
 	}
 	equal(t, "events", gotEvents, events)
 	var gotDeliveries []webhook.DeliveryID
-	for page := (webhook.Page{Limit: 3}); ; {
+	for page, more := (webhook.Page{Limit: 3}), true; more; more = page.Before != "" {
 		list, err := s.Deliveries(ctx, webhook.DeliveryFilter{State: webhook.Pending}, page)
 		must(t, err)
-		for _, d := range list {
+		for _, d := range list.Items {
 			gotDeliveries = append(gotDeliveries, d.ID)
-			page.Before = string(d.ID)
 		}
-		if len(list) < page.Limit {
-			break
-		}
+		page.Before = list.Next
 	}
 	equal(t, "deliveries", gotDeliveries, deliveries)
+	list, err := s.Deliveries(ctx, webhook.DeliveryFilter{}, webhook.Page{Limit: 7})
+	must(t, err)
+	if len(list.Items) != 7 || list.Next != "" {
+		t.Errorf("a page of all has %d, and goes on at %q", len(list.Items), list.Next)
+	}
+	list, err = s.Deliveries(ctx, webhook.DeliveryFilter{}, webhook.Page{Limit: 7, Before: string(deliveries[5])})
+	must(t, err)
+	if len(list.Items) != 1 || list.Items[0].ID != deliveries[6] {
+		t.Errorf("before the last but one there are %v", list.Items)
+	}
 }
 
 func testFilters(t *testing.T, open Open) {
@@ -530,11 +554,14 @@ func testFilters(t *testing.T, open Open) {
 		{webhook.EventFilter{Since: start.Add(time.Second)}, []webhook.EventID{b.Event.ID}},
 		{webhook.EventFilter{Until: start.Add(time.Minute)}, []webhook.EventID{a.Event.ID}},
 		{webhook.EventFilter{Type: "order.created", ClientID: "acme"}, nil},
+		{webhook.EventFilter{ID: a.Event.ID}, []webhook.EventID{a.Event.ID}},
+		{webhook.EventFilter{ID: a.Event.ID, Source: "github"}, nil},
+		{webhook.EventFilter{ID: "evt_nobody"}, nil},
 	} {
 		list, err := s.Events(ctx, tt.filter, webhook.Page{Limit: 10})
 		must(t, err)
 		var got []webhook.EventID
-		for _, e := range list {
+		for _, e := range list.Items {
 			got = append(got, e.ID)
 		}
 		equal(t, fmt.Sprintf("%+v", tt.filter), got, tt.want)
@@ -545,23 +572,42 @@ func testFilters(t *testing.T, open Open) {
 		want   []webhook.DeliveryID
 	}{
 		{webhook.DeliveryFilter{}, []webhook.DeliveryID{later, toTwo, toOne}},
-		{webhook.DeliveryFilter{SubscriberID: one.ID}, []webhook.DeliveryID{later, toOne}},
+		{webhook.DeliveryFilter{Subscribers: []webhook.SubscriberID{one.ID}}, []webhook.DeliveryID{later, toOne}},
 		{webhook.DeliveryFilter{EventID: a.Event.ID}, []webhook.DeliveryID{toTwo, toOne}},
 		{webhook.DeliveryFilter{EventType: "user.created"}, []webhook.DeliveryID{later}},
 		{webhook.DeliveryFilter{State: webhook.Pending}, []webhook.DeliveryID{later}},
 		{webhook.DeliveryFilter{State: webhook.Delivered}, []webhook.DeliveryID{toOne}},
 		{webhook.DeliveryFilter{State: webhook.Dead}, []webhook.DeliveryID{toTwo}},
-		{webhook.DeliveryFilter{State: webhook.Dead, SubscriberID: one.ID}, nil},
+		{webhook.DeliveryFilter{State: webhook.Dead, Subscribers: []webhook.SubscriberID{one.ID}}, nil},
 		{webhook.DeliveryFilter{Outcome: webhook.HTTPStatus}, []webhook.DeliveryID{toTwo}},
-		{webhook.DeliveryFilter{Code: 200}, []webhook.DeliveryID{toOne}},
+		{webhook.DeliveryFilter{CodeFrom: 200, CodeTo: 299}, []webhook.DeliveryID{toOne}},
 		{webhook.DeliveryFilter{Since: start.Add(time.Second)}, []webhook.DeliveryID{later}},
 		{webhook.DeliveryFilter{Until: start.Add(time.Second)}, []webhook.DeliveryID{toTwo, toOne}},
-		{webhook.DeliveryFilter{SubscriberID: "sub_nobody"}, nil},
+		{webhook.DeliveryFilter{Subscribers: []webhook.SubscriberID{"sub_nobody"}}, nil},
+		{webhook.DeliveryFilter{Subscribers: []webhook.SubscriberID{}}, nil},
+		{webhook.DeliveryFilter{Subscribers: []webhook.SubscriberID{one.ID, two.ID}}, []webhook.DeliveryID{later, toTwo, toOne}},
+		{webhook.DeliveryFilter{Subscribers: []webhook.SubscriberID{two.ID, "sub_nobody"}}, []webhook.DeliveryID{toTwo}},
+		{webhook.DeliveryFilter{Subscribers: []webhook.SubscriberID{two.ID}, State: webhook.Dead}, []webhook.DeliveryID{toTwo}},
+		{webhook.DeliveryFilter{Subscribers: []webhook.SubscriberID{two.ID}, State: webhook.Pending}, nil},
+		{webhook.DeliveryFilter{Subscribers: []webhook.SubscriberID{one.ID}, State: webhook.Pending}, []webhook.DeliveryID{later}},
+		{webhook.DeliveryFilter{ID: toTwo}, []webhook.DeliveryID{toTwo}},
+		{webhook.DeliveryFilter{ID: toTwo, State: webhook.Delivered}, nil},
+		{webhook.DeliveryFilter{ID: "dlv_nobody"}, nil},
+		{webhook.DeliveryFilter{EventID: a.Event.ID, State: webhook.Dead}, []webhook.DeliveryID{toTwo}},
+		{webhook.DeliveryFilter{EventID: a.Event.ID, State: webhook.Pending}, nil},
+		{webhook.DeliveryFilter{ClientID: "acme"}, []webhook.DeliveryID{later}},
+		{webhook.DeliveryFilter{CodeFrom: 500, CodeTo: 599}, []webhook.DeliveryID{toTwo}},
+		{webhook.DeliveryFilter{CodeFrom: 201}, []webhook.DeliveryID{toTwo}},
+		{webhook.DeliveryFilter{CodeTo: 503}, []webhook.DeliveryID{toTwo, toOne}},
+		{webhook.DeliveryFilter{Retrying: true}, nil},
+		{webhook.DeliveryFilter{State: webhook.Dead, Outcome: webhook.HTTPStatus, EventType: "order.*"}, []webhook.DeliveryID{toTwo}},
+		{webhook.DeliveryFilter{State: webhook.Dead, Since: start.Add(time.Second)}, nil},
+		{webhook.DeliveryFilter{State: webhook.Pending, Until: start.Add(time.Second)}, nil},
 	} {
 		list, err := s.Deliveries(ctx, tt.filter, webhook.Page{Limit: 10})
 		must(t, err)
 		var got []webhook.DeliveryID
-		for _, d := range list {
+		for _, d := range list.Items {
 			got = append(got, d.ID)
 		}
 		equal(t, fmt.Sprintf("%+v", tt.filter), got, tt.want)

@@ -60,13 +60,20 @@ type Event struct {
 	// SenderKey is the idempotency key that the sender named; may be empty.
 	SenderKey  string `json:"sender_key" doc:"the idempotency key as the sender named it, or empty"`
 	ReceivedAt Time   `json:"received_at" format:"date-time"`
+	// Size is that of the data, in bytes.
+	Size int `json:"size" doc:"size of the data in bytes"`
+	// Fanout counts the deliveries by state.
+	Fanout map[webhook.State]int `json:"fanout,omitempty" doc:"how many deliveries are in each state"`
+	// FanoutPartial says that there are more deliveries than were counted.
+	FanoutPartial bool `json:"fanout_partial,omitempty" doc:"there are more deliveries than were counted"`
 }
 
 // An EventDetail is one event with all that hangs on it.
 type EventDetail struct {
 	Event
-	// Deliveries are the newest first.
-	Deliveries []Delivery `json:"deliveries" nullable:"false"`
+	// Deliveries are the newest first, at most [MaxLimit] of them; the list of
+	// deliveries has all.
+	Deliveries []Delivery `json:"deliveries" nullable:"false" doc:"the newest first, at most 500; GET /deliveries?event_id= has all"`
 	// Data is the sender's JSON.
 	Data json.RawMessage `json:"data,omitempty" required:"true" doc:"the sender's JSON, byte for byte"`
 }
@@ -81,6 +88,9 @@ func Marshal(v any) ([]byte, error) {
 		data, t.Data = t.Data, nil
 		v = t
 	case Publish:
+		data, t.Data = t.Data, nil
+		v = t
+	case SandboxSend:
 		data, t.Data = t.Data, nil
 		v = t
 	}
@@ -101,11 +111,14 @@ func Marshal(v any) ([]byte, error) {
 
 // An EventFilter selects events; the zero value selects all.
 type EventFilter struct {
-	Type     string `query:"type" json:"type,omitempty" doc:"this type only"`
-	Source   string `query:"source" json:"source,omitempty" doc:"accepted by this source only"`
-	ClientID string `query:"client_id" json:"client_id,omitempty" doc:"events of this client only"`
+	Type     webhook.Pattern `query:"type" json:"type,omitempty" doc:"this type only: order.created, order.* or order.**"`
+	Source   string          `query:"source" json:"source,omitempty" doc:"accepted by this source only"`
+	ClientID string          `query:"client_id" json:"client_id,omitempty" doc:"events of this client only"`
 	// Since and Until bound the time of receipt: RFC 3339, Unix seconds, or a
 	// duration such as "2h", which means that long ago.
 	Since string `query:"since" json:"since,omitempty" doc:"received at or after: RFC 3339, Unix seconds, or a duration such as 2h for that long ago" example:"2h"`
 	Until string `query:"until" json:"until,omitempty" doc:"received before: RFC 3339, Unix seconds, or a duration such as 2h for that long ago"`
+	// Q is a query such as "type:order.* since:2h A12345"; what it selects must
+	// pass the other fields too.
+	Q string `query:"q" json:"q,omitempty" doc:"a query: words to look for, and type: source: client: since: until:" example:"type:order.* since:2h A12345"`
 }

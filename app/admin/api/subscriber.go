@@ -24,6 +24,30 @@ type Subscriber struct {
 	UpdatedAt   Time       `json:"updated_at" format:"date-time"`
 	// PausedReason says who or what paused it.
 	PausedReason string `json:"paused_reason,omitempty" doc:"who or what paused it; missing while it is active"`
+	// OldSecretUntil is until when a secret that was replaced is valid too;
+	// zero: none is.
+	OldSecretUntil Time `json:"old_secret_until,omitzero" format:"date-time" doc:"until when a secret that was replaced still signs too; missing: none does"`
+	// Health is how it does; only where a subscriber is listed or shown.
+	Health *Health `json:"health,omitempty" doc:"how it does; only where a subscriber is listed or shown"`
+}
+
+// Health is how a subscriber does. Rates and latencies are those of the last
+// hour.
+type Health struct {
+	Attempts int64 `json:"attempts" doc:"attempts in the last hour"`
+	Failed   int64 `json:"failed" doc:"how many of those failed"`
+	// P50MS and P95MS are latencies in milliseconds; zero without attempts.
+	P50MS float64 `json:"p50_ms" doc:"median duration of an attempt, in milliseconds"`
+	P95MS float64 `json:"p95_ms" doc:"95th percentile of it"`
+	// Pending is how many deliveries wait, Retrying how many of those after at
+	// least one attempt, and Dead how many are dead letters.
+	Pending  int64 `json:"pending" doc:"deliveries that wait"`
+	Retrying int64 `json:"retrying" doc:"how many of those after at least one attempt"`
+	Dead     int64 `json:"dead" doc:"dead letters"`
+	// LastAt is when the last attempt of the hour ended; zero: there was none.
+	LastAt      Time            `json:"last_at,omitzero" format:"date-time" doc:"when the last attempt of the hour ended; missing: there was none"`
+	LastOutcome webhook.Outcome `json:"last_outcome,omitempty"`
+	LastCode    int             `json:"last_code,omitempty"`
 }
 
 // A SubscriberChange holds fields of a subscriber. What is nil keeps its value,
@@ -47,6 +71,14 @@ type SubscriberChange struct {
 type Pause struct {
 	// Reason is shown as paused_reason; empty: a person did it.
 	Reason string `json:"reason,omitempty" doc:"shown as paused_reason"`
+}
+
+// A Rotation asks for the secret of a subscriber to be replaced.
+type Rotation struct {
+	// Secret is the new one; empty: one is made.
+	Secret string `json:"secret,omitempty" doc:"the new secret; one is made if it is missing"`
+	// Overlap is how long the old one stays valid beside it; nil: a day.
+	Overlap *Duration `json:"overlap,omitempty" doc:"how long deliveries are signed with the old secret too; missing: 24h" example:"24h"`
 }
 
 // A Secret answers an explicit request for one.

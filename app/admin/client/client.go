@@ -63,6 +63,16 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s (%s)", text, e.Code)
 }
 
+// Refused reports that this is an answer of the appliance, as opposed to there
+// being none.
+func (e *Error) Refused() bool { return true }
+
+// Faults returns Fields, for those who know this type by what it can do.
+func (e *Error) Faults() map[string]string { return e.Fields }
+
+// NotFound reports whether the appliance knows no such thing.
+func (e *Error) NotFound() bool { return e.Status == http.StatusNotFound }
+
 // Options say where the appliance is: at Server if it is given, else at Socket.
 type Options struct {
 	// Socket is the path of the Unix socket.
@@ -117,35 +127,8 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // call makes a request and reads the answer into out, unless it is nil. The
 // query and the body may be nil.
 func (c *Client) call(ctx context.Context, method, path string, query url.Values, body, out any) error {
-	var reader io.Reader
-	if body != nil {
-		b, err := api.Marshal(body)
-		if err != nil {
-			return fmt.Errorf("write request: %w", err)
-		}
-		reader = bytes.NewReader(b)
-	}
-	if len(query) > 0 {
-		path += "?" + query.Encode()
-	}
-	request, err := http.NewRequestWithContext(ctx, method, c.base+path, reader)
+	response, err := c.do(ctx, method, path, query, body)
 	if err != nil {
-		return fmt.Errorf("make request: %w", err)
-	}
-	request.Header.Set("Accept", "application/json")
-	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	if c.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	response, err := c.http.Do(request)
-	if err != nil {
-		var wrapped *url.Error
-		if errors.As(err, &wrapped) && errors.Is(err, ErrNotRunning) {
-			// What is around it only repeats the made-up host.
-			return wrapped.Err
-		}
 		return err
 	}
 	defer response.Body.Close()
@@ -163,6 +146,39 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 		return fmt.Errorf("read answer of %s: %w", path, err)
 	}
 	return nil
+}
+
+// do makes a request. The body of its answer is the caller's to close.
+func (c *Client) do(ctx context.Context, method, path string, query url.Values, body any) (*http.Response, error) {
+	var reader io.Reader
+	if body != nil {
+		b, err := api.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("write request: %w", err)
+		}
+		reader = bytes.NewReader(b)
+	}
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	request, err := http.NewRequestWithContext(ctx, method, c.base+path, reader)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	request.Header.Set("Accept", "application/json, text/event-stream")
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	response, err := c.http.Do(request)
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) && errors.Is(err, ErrNotRunning) {
+		// What is around it only repeats the made-up host.
+		return nil, wrapped.Err
+	}
+	return response, err
 }
 
 // refused reads an answer other than 2xx.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -122,5 +123,33 @@ func TestListAsksForNoMoreThanItsLimit(t *testing.T) {
 	}
 	if n != 700 || len(limits) != 2 || limits[0] != 500 || limits[1] != 200 {
 		t.Errorf("%d items in pages of %v", n, limits)
+	}
+}
+
+func TestListGoesOnPastPagesThatAreShortOrEmpty(t *testing.T) {
+	for _, limit := range []int{0, 4} {
+		pages := [][]int{{}, {1}, {}, {2, 3}, {4}}
+		var limits []int
+		items := each(limit, func(page api.PageQuery) (api.List[int], error) {
+			limits = append(limits, page.Limit)
+			list := api.List[int]{Items: pages[0]}
+			if pages = pages[1:]; len(pages) > 0 {
+				list.NextCursor = "c"
+			}
+			return list, nil
+		})
+		var got []int
+		for item, err := range items {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, item)
+		}
+		if !slices.Equal(got, []int{1, 2, 3, 4}) {
+			t.Errorf("limit %d: got %v", limit, got)
+		}
+		if limit > 0 && !slices.Equal(limits, []int{4, 4, 3, 3, 1}) {
+			t.Errorf("asked for pages of %v", limits)
+		}
 	}
 }

@@ -120,9 +120,87 @@ func (c *Client) DeadLettersPage(ctx context.Context, filter api.DeliveryFilter,
 	return get[api.List[api.Delivery]](ctx, c, "/dead-letters", values(filter, page))
 }
 
+// DeadGroups returns the dead letters by subscriber and cause, the largest group
+// first.
+func (c *Client) DeadGroups(ctx context.Context) ([]api.DeadGroup, error) {
+	list, err := get[api.List[api.DeadGroup]](ctx, c, "/dead-letters/groups", nil)
+	return list.Items, err
+}
+
 // ReplayDeadLetters sends dead letters again, or only counts them.
-func (c *Client) ReplayDeadLetters(ctx context.Context, replay api.Replay) (api.Replayed, error) {
+func (c *Client) ReplayDeadLetters(ctx context.Context, replay api.DeadReplay) (api.Replayed, error) {
 	return send[api.Replayed](ctx, c, http.MethodPost, "/dead-letters/replay", replay)
+}
+
+// PurgeDeadLetters deletes dead letters for good, or only counts them.
+func (c *Client) PurgeDeadLetters(ctx context.Context, purge api.DeadFilter) (api.Purged, error) {
+	return send[api.Purged](ctx, c, http.MethodDelete, "/dead-letters", purge)
+}
+
+// ReplayEvent makes new deliveries of one event, for one subscriber or, with an
+// empty id, for all that receive it.
+func (c *Client) ReplayEvent(ctx context.Context, id webhook.EventID, to webhook.SubscriberID) (api.Replayed, error) {
+	return send[api.Replayed](ctx, c, http.MethodPost, "/events/"+url.PathEscape(string(id))+"/replay", api.ReplayTo{Subscriber: to})
+}
+
+// ReplayEvents makes new deliveries of the events that the filter selects, or
+// only counts these.
+func (c *Client) ReplayEvents(ctx context.Context, replay api.EventReplay) (api.Replayed, error) {
+	return send[api.Replayed](ctx, c, http.MethodPost, "/replays", replay)
+}
+
+// Cancel gives up a pending delivery.
+func (c *Client) Cancel(ctx context.Context, id webhook.DeliveryID) (api.Delivery, error) {
+	return send[api.Delivery](ctx, c, http.MethodPost, "/deliveries/"+url.PathEscape(string(id))+"/cancel", nil)
+}
+
+// RotateSecret replaces the secret of a subscriber and returns it with the new
+// one.
+func (c *Client) RotateSecret(ctx context.Context, id webhook.SubscriberID, rotation api.Rotation) (api.Subscriber, error) {
+	return send[api.Subscriber](ctx, c, http.MethodPost, subscriberPath(id)+"/rotate-secret", rotation)
+}
+
+// TestSubscriber sends a test event to one subscriber.
+func (c *Client) TestSubscriber(ctx context.Context, id webhook.SubscriberID) (api.Published, error) {
+	return send[api.Published](ctx, c, http.MethodPost, subscriberPath(id)+"/test", nil)
+}
+
+// Stats returns how the appliance does.
+func (c *Client) Stats(ctx context.Context) (api.Stats, error) {
+	return get[api.Stats](ctx, c, "/stats", nil)
+}
+
+// Tail yields what happens from now on, until the context ends or the
+// connection does; an error is the last thing it yields.
+func (c *Client) Tail(ctx context.Context, query api.TailQuery) iter.Seq2[api.Happening, error] {
+	return c.tail(ctx, query)
+}
+
+// Tokens returns all tokens, the newest first.
+func (c *Client) Tokens(ctx context.Context) ([]api.Token, error) {
+	list, err := get[api.List[api.Token]](ctx, c, "/tokens", nil)
+	return list.Items, err
+}
+
+// CreateToken makes a token and returns it with its text.
+func (c *Client) CreateToken(ctx context.Context, t api.NewToken) (api.Token, error) {
+	return send[api.Token](ctx, c, http.MethodPost, "/tokens", t)
+}
+
+// RevokeToken makes a token invalid.
+func (c *Client) RevokeToken(ctx context.Context, id webhook.TokenID) error {
+	return c.call(ctx, http.MethodDelete, api.Prefix+"/tokens/"+url.PathEscape(string(id)), nil, nil, nil)
+}
+
+// SandboxSend has the appliance post an event to its own inbound endpoint.
+func (c *Client) SandboxSend(ctx context.Context, s api.SandboxSend) (api.SandboxAnswer, error) {
+	return send[api.SandboxAnswer](ctx, c, http.MethodPost, "/sandbox/send", s)
+}
+
+// Samples returns events to begin with, one of each type.
+func (c *Client) Samples(ctx context.Context) ([]api.Sample, error) {
+	list, err := get[api.List[api.Sample]](ctx, c, "/sandbox/samples", nil)
+	return list.Items, err
 }
 
 // Alive returns nil when the process answers.
@@ -153,11 +231,12 @@ func send[T any](ctx context.Context, c *Client, method, path string, body any) 
 }
 
 // each follows the cursors of a list to its end, or until there are limit
-// items. After an error it ends.
+// items: a page may have fewer than asked for, even none, and go on. After an
+// error it ends.
 func each[T any](limit int, fetch func(api.PageQuery) (api.List[T], error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		page := api.PageQuery{Limit: api.MaxLimit}
-		for left := limit; ; left -= page.Limit {
+		for left := limit; ; {
 			if limit > 0 {
 				page.Limit = min(left, api.MaxLimit)
 			}
@@ -172,8 +251,9 @@ func each[T any](limit int, fetch func(api.PageQuery) (api.List[T], error)) iter
 					return
 				}
 			}
+			left -= len(list.Items)
 			page.Cursor = list.NextCursor
-			if page.Cursor == "" || limit > 0 && left <= page.Limit {
+			if page.Cursor == "" || limit > 0 && left <= 0 {
 				return
 			}
 		}

@@ -1,0 +1,78 @@
+package query_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pintle/pintle/app/admin/query"
+)
+
+func TestQueriesAreReadAsTheyAreMeant(t *testing.T) {
+	tests := []struct {
+		text string
+		want query.Query
+	}{
+		{"", query.Query{}},
+		{"  \t ", query.Query{}},
+		{"sub:acme-* status:dead since:2h", query.Query{Subscriber: "acme-*", Status: "dead", Since: "2h"}},
+		{"Subscriber:sub_1 STATE:pending", query.Query{Subscriber: "sub_1", Status: "pending"}},
+		{"type:order.** client:acme source:inbound", query.Query{Type: "order.**", Client: "acme", Source: "inbound"}},
+		{"event:order.created", query.Query{Type: "order.created"}},
+		{"event:evt_1", query.Query{Event: "evt_1"}},
+		{"evt_1 dlv_2", query.Query{Event: "evt_1", Delivery: "dlv_2"}},
+		{"since:2026-01-31T14:00:00Z until:1h", query.Query{Since: "2026-01-31T14:00:00Z", Until: "1h"}},
+		{"code:5xx outcome:timeout", query.Query{Code: "5xx", Outcome: "timeout"}},
+		{"connection  refused", query.Query{Text: "connection refused"}},
+		{`connection status:dead refused`, query.Query{Status: "dead", Text: "connection refused"}},
+		{`"status:dead"`, query.Query{Text: "status:dead"}},
+		{`"a \"b\" \\ c" d`, query.Query{Text: `a "b" \ c d`}},
+		{`sub:"acme billing" x`, query.Query{Subscriber: "acme billing", Text: "x"}},
+		{"https://example.com/a:b", query.Query{Text: "https://example.com/a:b"}},
+		{"10.0.0.1:80", query.Query{Text: "10.0.0.1:80"}},
+		{"支付:完成", query.Query{Text: "支付:完成"}},
+		{":x", query.Query{Text: ":x"}},
+		{"sub:a sub:a", query.Query{Subscriber: "a"}},
+	}
+	for _, tt := range tests {
+		got, err := query.Parse(tt.text)
+		if err != nil || got != tt.want {
+			t.Errorf("%q is read as %+v, %v; want %+v", tt.text, got, err, tt.want)
+		}
+	}
+}
+
+func TestWrongQueriesAreRefusedWithTheTerm(t *testing.T) {
+	for text, want := range map[string]string{
+		"stat:dead":                  `no key "stat"`,
+		"order:created":              "quotes make it text",
+		"sub:":                       "sub: has no value",
+		`sub:""`:                     "sub: has no value",
+		"sub:a subscriber:b":         "given twice",
+		"event:evt_1 evt_2":          "given twice",
+		"dlv_1 dlv_2":                "given twice",
+		`"never closed`:              "not closed",
+		`status:"dead`:               "not closed",
+		"type:a event:b":             "given twice",
+		"status:dead status:pending": "status is given twice",
+	} {
+		if got, err := query.Parse(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is read as %+v, %v; want an error with %q", text, got, err, want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{"", "sub:acme-* status:dead since:2h timeout", `"a \" b" type:"x y" evt_1`, "code:5xx //x a://b", `\`, "sub:\"//\"", "dlv_\u2028x"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		q, err := query.Parse(text)
+		if err != nil {
+			return
+		}
+		again, err := query.Parse(q.String())
+		if err != nil || again != q {
+			t.Errorf("%q is read as %+v, written as %q, and then read as %+v, %v", text, q, q.String(), again, err)
+		}
+	})
+}

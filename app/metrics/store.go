@@ -1,0 +1,98 @@
+package metrics
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pintle/pintle/app/webhook"
+)
+
+const (
+	// statsFor is how long the statistics of the store are believed: a scrape
+	// is not for everybody to make the disk busy with.
+	statsFor = time.Second
+	// statsTimeout bounds the question for them.
+	statsTimeout = 5 * time.Second
+)
+
+// Watch adds what a store counts, and how the subscribers do, to what is
+// scraped. It is called once.
+func (m *Metrics) Watch(stats func(context.Context, webhook.StatsQuery) (webhook.Stats, error), subscribers func() []*webhook.Subscriber) {
+	gauge := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
+	m.registry.MustRegister(&watcher{
+		read: stats, subscribers: subscribers, up: &m.up,
+		queueDepth:    gauge("webhook_queue_depth", "Deliveries that wait, retries included."),
+		oldestPending: gauge("webhook_oldest_pending_seconds", "How long the first pending delivery has been due."),
+		deadLetters:   gauge("webhook_dead_letters", "Dead letters."),
+		databaseBytes: gauge("webhook_database_bytes", "Size of the database file."),
+		subscriberUp:  gauge("webhook_subscriber_up", "1 if the subscriber is active and its last attempt, if any, was answered with 2xx.", "subscriber"),
+	})
+}
+
+// A watcher asks when it is scraped.
+type watcher struct {
+	read        func(context.Context, webhook.StatsQuery) (webhook.Stats, error)
+	subscribers func() []*webhook.Subscriber
+	up          *health
+
+	queueDepth, oldestPending, deadLetters, databaseBytes, subscriberUp *prometheus.Desc
+
+	mu    sync.Mutex
+	asked time.Time
+	stats webhook.Stats
+	err   error
+}
+
+// Describe lists what Collect collects.
+func (w *watcher) Describe(ch chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{w.queueDepth, w.oldestPending, w.deadLetters, w.databaseBytes, w.subscriberUp} {
+		ch <- desc
+	}
+}
+
+// Collect reads the values.
+func (w *watcher) Collect(ch chan<- prometheus.Metric) {
+	now := time.Now()
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	if stats, err := w.ask(now); err != nil {
+		ch <- prometheus.NewInvalidMetric(w.queueDepth, err)
+	} else {
+		gauge(w.queueDepth, float64(stats.Deliveries[webhook.Pending]))
+		gauge(w.deadLetters, float64(stats.Deliveries[webhook.Dead]))
+		gauge(w.databaseBytes, float64(stats.Bytes))
+		var due time.Duration
+		if !stats.OldestDue.IsZero() {
+			due = max(0, now.Sub(stats.OldestDue))
+		}
+		gauge(w.oldestPending, due.Seconds())
+	}
+	subscribers := w.subscribers()
+	for i, up := range w.up.states(subscribers) {
+		value := 0.0
+		if up {
+			value = 1
+		}
+		gauge(w.subscriberUp, value, string(subscribers[i].ID))
+	}
+}
+
+// ask returns the statistics of the store, from memory if it was asked a moment
+// ago.
+func (w *watcher) ask(now time.Time) (webhook.Stats, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now.Sub(w.asked) >= statsFor {
+		ctx, cancel := context.WithTimeout(context.Background(), statsTimeout)
+		defer cancel()
+		w.stats, w.err = w.read(ctx, webhook.StatsQuery{})
+		w.asked = now
+	}
+	return w.stats, w.err
+}

@@ -1,0 +1,241 @@
+package sqlite_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pintle/pintle/app/webhook"
+)
+
+// frozen makes the file that the text in testdata describes.
+func frozen(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	edit(t, path, `PRAGMA journal_mode = wal`, string(text))
+	return path
+}
+
+// edit changes a file past the store.
+func edit(t *testing.T, path string, statements ...string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	for _, statement := range statements {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// rows reads a query as one line of text for each row.
+func rows(t *testing.T, path, query string, args ...any) []string {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	found, err := db.Query(query, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	defer found.Close()
+	columns, err := found.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for found.Next() {
+		values := make([]any, len(columns))
+		for i := range values {
+			values[i] = new(sql.NullString)
+		}
+		if err := found.Scan(values...); err != nil {
+			t.Fatal(err)
+		}
+		line := make([]string, len(values))
+		for i, v := range values {
+			if s := v.(*sql.NullString); s.Valid {
+				line[i] = s.String
+			} else {
+				line[i] = "NULL"
+			}
+		}
+		lines = append(lines, strings.Join(line, "|"))
+	}
+	if err := found.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+// shape describes all that a file's schema says of tables, columns, indexes and
+// views.
+func shape(t *testing.T, path string) []string {
+	t.Helper()
+	lines := rows(t, path, `PRAGMA user_version`)
+	lines = append(lines, rows(t, path, `PRAGMA application_id`)...)
+	lines = append(lines, rows(t, path, `SELECT * FROM pragma_table_list WHERE schema = 'main' ORDER BY name`)...)
+	lines = append(lines, rows(t, path, `SELECT t.name, c.* FROM pragma_table_list t, pragma_table_xinfo(t.name) c WHERE t.schema = 'main' ORDER BY t.name, c.cid`)...)
+	lines = append(lines, rows(t, path, `SELECT t.name, i.* FROM pragma_table_list t, pragma_foreign_key_list(t.name) i WHERE t.schema = 'main' ORDER BY t.name, i.id`)...)
+	return append(lines, rows(t, path, `SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE type <> 'table' ORDER BY name`)...)
+}
+
+func backups(t *testing.T, path string) []string {
+	t.Helper()
+	copies, err := filepath.Glob(path + ".v*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return copies
+}
+
+func TestUpgradedFileHasTheShapeOfAFreshOne(t *testing.T) {
+	old, fresh := frozen(t, "v1.sql"), filepath.Join(t.TempDir(), "fresh.db")
+	for _, path := range []string{old, fresh} {
+		s, err := open(t, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(shape(t, fresh), shape(t, old)); diff != "" {
+		t.Errorf("fresh and upgraded (-fresh +upgraded):\n%s", diff)
+	}
+	if copies := backups(t, fresh); len(copies) > 0 {
+		t.Errorf("a fresh file was copied: %v", copies)
+	}
+}
+
+func TestUpgradeKeepsAndCountsWhatWasThere(t *testing.T) {
+	path := frozen(t, "v1.sql")
+	const everything = `SELECT id, state, attempts, spent, next_attempt_at, finished_at, last_outcome, last_code FROM deliveries ORDER BY id`
+	before := rows(t, path, everything)
+	s, err := open(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, rows(t, path, everything)); diff != "" {
+		t.Errorf("deliveries (-before +after):\n%s", diff)
+	}
+	checkCounts(t, path, 0)
+	ctx := context.Background()
+	subscribers, err := s.Subscribers(ctx)
+	if err != nil || len(subscribers) != 2 || subscribers[0].OldSecrets != nil {
+		t.Errorf("subscribers are %+v, %v", subscribers, err)
+	}
+	start := time.Date(2024, 11, 14, 16, 38, 0, 0, time.UTC)
+	stats, err := s.Stats(ctx, webhook.StatsQuery{MinutesFrom: start, MinutesTo: start.Add(time.Hour), ActivityFrom: start, DeadGroups: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := webhook.Traffic{}
+	var events int64
+	for _, m := range stats.Minutes {
+		total.Add(&m.Traffic)
+		events += m.Events
+	}
+	if events != 8 || total.Attempts != 10 || total.Failed != 5 || total.Delivered != 4 || total.Dead != 2 {
+		t.Errorf("the minutes count %d events and %+v", events, total)
+	}
+	var latency webhook.Histogram
+	for _, d := range []int{900, 5_000_000, 12_000, 300, 70_000_000, 1_500_000, 45_000, 150_000, 333_000, 8_000} {
+		latency[webhook.Bucket(time.Duration(d)*time.Microsecond)]++
+	}
+	if total.Latency != latency {
+		t.Errorf("latency is %v, want %v", total.Latency, latency)
+	}
+	if stats.Retrying != 1 || len(stats.DeadGroups) != 2 || len(stats.Activity) != 3 {
+		t.Errorf("statistics are %+v", stats)
+	}
+}
+
+func TestUpgradeLeavesACopyOfTheOldFile(t *testing.T) {
+	path := frozen(t, "v1.sql")
+	// An open reader keeps the log from being emptied: the copy must have it.
+	reader, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if _, err := reader.Exec(`INSERT INTO settings (name, value) VALUES ('in the log', 'x')`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, path); err != nil {
+		t.Fatal(err)
+	}
+	copies := backups(t, path)
+	if len(copies) != 1 || !strings.HasPrefix(copies[0], path+".v1-") || !strings.HasSuffix(copies[0], ".backup") {
+		t.Fatalf("copies are %v", copies)
+	}
+	info, err := os.Stat(copies[0])
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the copy has mode %v, %v", info.Mode(), err)
+	}
+	if version := rows(t, copies[0], `PRAGMA user_version`); version[0] != "1" {
+		t.Errorf("the copy has version %v", version)
+	}
+	if found := rows(t, copies[0], `SELECT value FROM settings WHERE name = 'in the log'`); len(found) != 1 {
+		t.Error("the copy lacks what was in the write-ahead log")
+	}
+	if _, err := open(t, copies[0]); err != nil {
+		t.Errorf("open the copy: %v", err)
+	}
+}
+
+func TestUpgradeThatFailsLeavesTheOldVersion(t *testing.T) {
+	path := frozen(t, "v1.sql")
+	edit(t, path, `PRAGMA foreign_keys = 0`, `DELETE FROM events WHERE id = (SELECT min(id) FROM events)`)
+	before := shape(t, path)
+	if _, err := open(t, path); err == nil || !strings.Contains(err.Error(), "broken references") {
+		t.Fatalf("open: %v, want broken references", err)
+	}
+	if diff := cmp.Diff(before, shape(t, path)); diff != "" {
+		t.Errorf("the failed upgrade left (-before +after):\n%s", diff)
+	}
+	edit(t, path, `DELETE FROM attempts WHERE delivery_id NOT IN (SELECT d.id FROM deliveries d JOIN events e ON e.id = d.event_id)`,
+		`DELETE FROM deliveries WHERE event_id NOT IN (SELECT id FROM events)`)
+	if _, err := open(t, path); err != nil {
+		t.Fatalf("open after repair: %v", err)
+	}
+	checkCounts(t, path, 0)
+}
+
+func TestNewerFileWhoseVersionIsInTheLogIsRefused(t *testing.T) {
+	path := frozen(t, "v1.sql")
+	writer, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	if _, err := writer.Exec(`PRAGMA user_version = 99`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, path); err == nil || !strings.Contains(err.Error(), "newer Pintle") {
+		t.Fatalf("open: %v, want newer Pintle", err)
+	}
+	if copies := backups(t, path); len(copies) > 0 {
+		t.Errorf("the refused file was copied: %v", copies)
+	}
+	if version := rows(t, path, `PRAGMA user_version`); fmt.Sprint(version) != "[99]" {
+		t.Errorf("the refused file has version %v", version)
+	}
+}
