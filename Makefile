@@ -8,7 +8,7 @@ FUZZ    ?= 30s
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test check bench crash fuzz help
+.PHONY: build demo test check tmux pictures bench crash fuzz help
 
 build: ## Build bin/pintle, one static binary
 	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/pintle .
@@ -19,7 +19,7 @@ demo: build ## Start an appliance on scratch data and watch deliveries arrive
 test: ## Run the tests
 	go test ./...
 
-check: ## Run everything that must hold before a change lands
+check: tmux ## Run everything that must hold before a change lands
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	go mod tidy -diff
 	go vet ./...
@@ -31,6 +31,14 @@ check: ## Run everything that must hold before a change lands
 	else echo "govulncheck: its database cannot be reached; skipped"; fi
 	CGO_ENABLED=1 go test -race -shuffle=on ./...
 	@git diff --exit-code || { echo "the checks have changed files"; exit 1; }
+
+# The test of the dashboard in a real terminal needs tmux, and skips without it,
+# which must not happen unnoticed where changes are checked.
+tmux:
+	@command -v tmux >/dev/null || test -z "$$CI" || { apt-get update -qq && apt-get install -yqq tmux >/dev/null; }
+
+pictures: build ## Draw the README's pictures anew, from a demo that runs for a minute
+	docs/pictures/capture.sh bin/pintle
 
 bench: ## Measure the appliance beside its floor, in one run, as ratios
 	go run ./app/bench

@@ -69,6 +69,64 @@ func TestCommands(t *testing.T) {
 	})
 }
 
+// TestTheDashboardInATerminal looks at the demo in a real terminal emulator.
+func TestTheDashboardInATerminal(t *testing.T) {
+	tmux, err := exec.LookPath("tmux")
+	if err != nil {
+		t.Skip("there is no tmux")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "pintle") // short enough for a Unix socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	// Under this name the test is the program.
+	if err := os.Symlink(self, filepath.Join(dir, "pintle")); err != nil {
+		t.Fatal(err)
+	}
+	command := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command(tmux, append([]string{"-S", filepath.Join(dir, "tmux"), "-f", "/dev/null"}, args...)...)
+		cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "TERM=xterm-256color", "PATH="+dir+":"+os.Getenv("PATH"))
+		output, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%q: %v\n%s", args, err, output)
+		}
+		return string(output)
+	}
+	until := func(want string) {
+		t.Helper()
+		re, screen := regexp.MustCompile(want), ""
+		if err := poll(func() bool { screen = command("capture-pane", "-p"); return re.MatchString(screen) }); err != nil {
+			t.Fatalf("%q has not come: %v\n%s", want, err, screen)
+		}
+	}
+	command("new-session", "-d", "-x", "80", "-y", "24", "pintle demo; echo left with $?; read wait")
+	t.Cleanup(func() { command("kill-server") })
+
+	until(`1 Overview(?s:.*)live(?s:.*)LAST FAILURES`)
+	for _, stop := range []struct{ key, shows string }{
+		{"2", `events · FOLLOW`}, {"Tab", `deliveries · FOLLOW`}, {"Tab", `subscribers`}, {"Tab", `dead letters`}, {"Tab", `Type `}, {"1", `QUEUE`},
+	} {
+		command("send-keys", stop.key)
+		until(stop.shows)
+	}
+	if got := command("display-message", "-p", "#{alternate_on}"); got != "1\n" {
+		t.Errorf("the other screen is not used: %q", got)
+	}
+	command("send-keys", "q")
+	until(`Leave the dashboard\?`)
+	command("send-keys", "y", "Enter")
+	until(`left with 0`)
+	if got := command("display-message", "-p", "#{alternate_on}"); got != "0\n" {
+		t.Errorf("the terminal is not as it was: %q", got)
+	}
+}
+
 func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

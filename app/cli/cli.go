@@ -97,7 +97,7 @@ func newRoot(build Build) *cobra.Command {
 	flags.BoolVarP(&g.yes, "yes", "y", false, "ask nothing")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return err })
 	root.AddCommand(
-		newServe(g), newDemo(g), newListen(g), newSend(g), newPublish(g),
+		newServe(g), newDemo(g), newTUI(g), newListen(g), newSend(g), newPublish(g),
 		newSubscribers(g), newEvents(g), newDeliveries(g), newDead(g),
 		newTail(g), newStats(g), newTokens(g), newConfig(g), newVersion(g),
 	)

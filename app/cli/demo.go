@@ -22,19 +22,25 @@ import (
 	"github.com/pintle/pintle/app/config"
 	"github.com/pintle/pintle/app/sandbox"
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/tui"
 	"github.com/pintle/pintle/tui/text"
 )
 
 func newDemo(g *globals) *cobra.Command {
-	var length time.Duration
+	var (
+		length time.Duration
+		plain  bool
+	)
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "See it work: an appliance on scratch data with receivers and sample traffic",
 		Long: "Run an appliance on a scratch database with subscribers of every temper, healthy,\n" +
 			"slow, flaky, dead and gone, with senders and agents that hand events over, and a\n" +
-			"stranger who does not know the secret. Each line is a request that has arrived\n" +
-			"at a subscriber. There is nothing to configure, and nothing is left behind.",
-		Example: "pintle demo\npintle demo --for 30s",
+			"stranger who does not know the secret. On a terminal it opens the dashboard on\n" +
+			"it, until that is left with q; otherwise, or with --plain, each line is a\n" +
+			"request that has arrived at a subscriber. There is nothing to configure, and\n" +
+			"nothing is left behind.",
+		Example: "pintle demo\npintle demo --plain --for 30s",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if length < 0 {
@@ -47,11 +53,12 @@ func newDemo(g *globals) *cobra.Command {
 				ctx, cancel = context.WithTimeout(ctx, length)
 				defer cancel()
 			}
-			d := &demo{out: cmd.OutOrStdout(), arrivals: map[string]int{}}
+			d := &demo{out: cmd.OutOrStdout(), screen: !plain && hasScreen(cmd), arrivals: map[string]int{}}
 			return failed(d.run(ctx, g, cmd.ErrOrStderr()))
 		},
 	}
 	c.Flags().DurationVar(&length, "for", 0, "end after so long (default: when it is left or interrupted)")
+	c.Flags().BoolVar(&plain, "plain", false, "print lines in place of the dashboard")
 	return c
 }
 
@@ -103,6 +110,8 @@ func demoSenders() []demoSender {
 
 // demo counts, and without a dashboard prints, what its receivers see.
 type demo struct {
+	screen bool
+
 	mu       sync.Mutex
 	out      io.Writer
 	arrivals map[string]int
@@ -117,6 +126,15 @@ func (d *demo) run(ctx context.Context, g *globals, stderr io.Writer) (err error
 	c, err := demoConfig(dir)
 	if err != nil {
 		return err
+	}
+	if d.screen {
+		// Nothing may be written over the dashboard.
+		log, err := os.Create(filepath.Join(dir, "pintle.log"))
+		if err != nil {
+			return err
+		}
+		defer log.Close()
+		stderr = log
 	}
 	a, err := g.start(ctx, c, newLogger(stderr, slog.LevelWarn, "text"), true)
 	if err != nil {
@@ -138,7 +156,7 @@ func (d *demo) run(ctx context.Context, g *globals, stderr io.Writer) (err error
 
 	url := a.InboundURL(c.Inbound.Path)
 	d.line("An appliance with %d subscribers is running; events are posted to %s.\n", len(demoSubscribers()), url)
-	d.line("Look at it from another terminal with: pintle stats --db %s\n\n", c.Storage.Path)
+	d.line("Look at it from another terminal with: pintle tui --db %s\n\n", c.Storage.Path)
 	sending, enough := context.WithCancel(ctx)
 	defer enough()
 	secret, _ := a.Secret()
@@ -147,6 +165,12 @@ func (d *demo) run(ctx context.Context, g *globals, stderr io.Writer) (err error
 	for i, s := range demoSenders() {
 		traffic := sandbox.Traffic{URL: url, Secret: secret, Rate: s.rate, Types: s.types, Seed: uint64(i), Post: s.post(url, secret, admin)}
 		senders.Go(func() { counts[i] = traffic.Run(sending) })
+	}
+	if d.screen {
+		err = tui.Run(ctx, tui.Options{Client: admin, Version: g.build.Version, Address: "demo",
+			Leaving: "The demo ends, and nothing of it stays.",
+			ASCII:   tui.WantsASCII(os.Environ())})
+		enough()
 	}
 	senders.Wait()
 	if err != nil {
@@ -186,6 +210,9 @@ func demoConfig(dir string) (*config.Config, error) {
 // line prints for people who have no dashboard. It ignores that nobody may be
 // reading any more.
 func (d *demo) line(format string, args ...any) {
+	if d.screen {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	fmt.Fprintf(d.out, format, args...)

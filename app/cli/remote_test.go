@@ -269,6 +269,7 @@ func TestWrongUsageIsToldFromWorkThatFailed(t *testing.T) {
 		{exitUsage, "tail --kind gap"},
 		{exitUsage, "tokens create x"},
 		{exitUsage, "tokens create x --role root"},
+		{exitUsage, "tui"},
 		{exitUsage, "dead replay --code 500 --all"},
 		{exitUsage, "publish bad!type"},
 		{exitUsage, "publish a.b {bad"},

@@ -1,0 +1,449 @@
+package tui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"charm.land/bubbles/v2/textarea"
+	"charm.land/bubbles/v2/textinput"
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/tui/text"
+)
+
+const (
+	// labelWidth is how many cells the names of fields take.
+	labelWidth = 14
+	// maxAreaRows is how many lines of a field are seen at once.
+	maxAreaRows = 6
+	// maxWritten bounds what a field takes, in characters.
+	maxWritten = 256 << 10
+	// unbroken is how long a line of a field may be before up and down stop
+	// within it. Every key costs time in proportion.
+	unbroken = 1000
+)
+
+// A kind is what a field of a form takes.
+type kind int
+
+const (
+	lineKind   kind = iota
+	secretKind      // a line that is not shown
+	linesKind
+	choiceKind
+)
+
+// A field is one value of a form.
+type field struct {
+	name  string // as a refusal calls it
+	label string
+	help  string
+	kind  kind
+	// check says what is wrong with the value before anybody is asked; nil:
+	// nothing ever is.
+	check func(value string) error
+
+	line    textinput.Model
+	area    textarea.Model
+	options []string
+	at      int // the option that is chosen
+
+	before string // the value that the form began with
+	fault  string // why the value was refused; empty: it was not
+}
+
+func newLine(name, label, value, help string, check func(string) error) *field {
+	f := &field{name: name, label: label, help: help, check: check, line: newInput(value)}
+	f.line.CharLimit = maxWritten
+	f.before = f.value()
+	return f
+}
+
+// newHidden is a line whose text is not shown.
+func newHidden(name, label, help string, check func(string) error) *field {
+	f := newLine(name, label, "", help, check)
+	f.kind = secretKind
+	return f
+}
+
+func newLines(name, label, value, help string, check func(string) error) *field {
+	f := &field{name: name, label: label, help: help, check: check, kind: linesKind, area: textarea.New()}
+	f.area.CharLimit, f.area.MaxHeight, f.area.MaxWidth = maxWritten, 0, 0
+	// The form draws it. A line that is not broken is one for up and down.
+	f.area.SetWidth(unbroken)
+	f.area.Focus()
+	f.area.SetValue(value)
+	f.before = f.value()
+	return f
+}
+
+func newChoice(name, label, chosen, help string, options ...string) *field {
+	return &field{
+		name: name, label: label, help: help, kind: choiceKind,
+		options: options, at: max(slices.Index(options, chosen), 0), before: chosen,
+	}
+}
+
+func (f *field) value() string {
+	switch f.kind {
+	case linesKind:
+		return f.area.Value()
+	case choiceKind:
+		return f.options[f.at]
+	}
+	return f.line.Value()
+}
+
+func (f *field) changed() bool { return f.value() != f.before }
+
+// update hands a key or what was pasted to the field.
+func (f *field) update(msg tea.Msg) {
+	before := f.value()
+	switch f.kind {
+	case linesKind:
+		f.area, _ = f.area.Update(msg)
+	case choiceKind:
+		if key, ok := msg.(tea.KeyPressMsg); ok {
+			f.choose(key.String())
+		}
+	default:
+		f.line, _ = f.line.Update(msg)
+	}
+	if f.value() != before {
+		f.fault = ""
+	}
+}
+
+func (f *field) choose(key string) {
+	n := len(f.options)
+	switch key {
+	case "right", "l", "space":
+		f.at = (f.at + 1) % n
+	case "left", "h":
+		f.at = (f.at + n - 1) % n
+	}
+}
+
+// inside reports whether the key moves within the lines of the field.
+func (f *field) inside(key string) bool {
+	return f.kind == linesKind && (key == "up" && f.area.Line() > 0 || key == "down" && f.area.Line() < f.area.LineCount()-1)
+}
+
+// atEmptyEnd reports whether the cursor is on an empty last line.
+func (f *field) atEmptyEnd() bool {
+	value := f.area.Value()
+	return f.area.Line() == f.area.LineCount()-1 && (value == "" || strings.HasSuffix(value, "\n"))
+}
+
+// A form is a screen on which several values are written and then sent at once.
+type form struct {
+	loader
+	name   string
+	verb   string // what sending it does
+	need   webhook.Role
+	fields []*field
+	// send takes what was written and returns what sends it; nil: there is
+	// nothing to send.
+	send func(f *form) func(context.Context) (done func() tea.Cmd, err error)
+
+	focus   int
+	top     int    // the first line that is seen
+	fault   string // a refusal that is of no field
+	sending bool
+	left    bool // a person has left it while it was being sent
+}
+
+func (f *form) title() string { return f.name }
+
+func (f *form) state() *loader { return &f.loader }
+
+func (f *form) editing() bool { return true }
+
+// load fetches nothing: nothing here comes from the appliance.
+func (f *form) load(e *env) tea.Cmd {
+	f.loader.at = e.now()
+	return nil
+}
+
+func (f *form) keys() []binding {
+	if f.sending {
+		return []binding{{"esc", "leave; it is sent nonetheless"}}
+	}
+	return []binding{{"ctrl+s", f.verb}, {"esc", "leave"}, {"tab", "next field"}, {"shift+tab", "previous"}, {"enter", "next; on the last: " + f.verb}}
+}
+
+func (f *form) field(name string) *field {
+	for _, field := range f.fields {
+		if field.name == name {
+			return field
+		}
+	}
+	return nil
+}
+
+func (f *form) changed() bool { return slices.ContainsFunc(f.fields, (*field).changed) }
+
+func (f *form) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
+	name := key.String()
+	now := f.fields[f.focus]
+	switch {
+	case name == "esc" || name == "alt+esc":
+		if f.sending || !f.changed() {
+			f.left = true
+			return e.leave(f), true
+		}
+		return e.ask(newConfirm("Throw away what you wrote?", "Throw away", nil, func() tea.Cmd { return e.leave(f) })), true
+	case f.sending:
+	case name == "ctrl+s":
+		return f.submit(e), true
+	case name == "enter" && now.kind == linesKind && !now.atEmptyEnd():
+		now.update(key)
+	case name == "enter":
+		if now.kind == linesKind && now.area.LineCount() > 1 {
+			now.area.SetValue(strings.TrimSuffix(now.area.Value(), "\n"))
+		}
+		if f.focus == len(f.fields)-1 {
+			return f.submit(e), true
+		}
+		f.focus++
+	case now.inside(name):
+		now.update(key)
+	case name == "tab" || name == "down":
+		f.focus = (f.focus + 1) % len(f.fields)
+	case name == "shift+tab" || name == "up":
+		f.focus = (f.focus + len(f.fields) - 1) % len(f.fields)
+	case name == "ctrl+v": // would read the clipboard of the machine this runs on
+	default:
+		now.update(key)
+	}
+	return nil, true
+}
+
+func (f *form) paste(s string) {
+	if !f.sending {
+		f.fields[f.focus].update(tea.PasteMsg{Content: s})
+	}
+}
+
+// submit checks what was written and sends it.
+func (f *form) submit(e *env) tea.Cmd {
+	f.fault = ""
+	for _, field := range f.fields {
+		field.fault = ""
+		if field.check != nil {
+			if err := field.check(field.value()); err != nil {
+				field.fault = err.Error()
+			}
+		}
+	}
+	if n := f.showFault(); n > 0 {
+		return say(warn, "not sent: "+counted(n, "field needs", "fields need")+" another look")
+	}
+	if why := e.may(f.need); why != "" {
+		f.fault = why
+		return nil
+	}
+	do := f.send(f)
+	if do == nil {
+		return tea.Batch(e.leave(f), say(info, "nothing was changed"))
+	}
+	f.sending = true
+	return e.run(func(ctx context.Context) tea.Msg {
+		ctx, stop := context.WithTimeout(ctx, fetchTimeout)
+		defer stop()
+		done, err := do(ctx)
+		return reply{err: err, change: true, done: func() tea.Cmd {
+			f.sending = false
+			if err != nil {
+				return f.refuse(err)
+			}
+			return tea.Batch(e.leave(f), done())
+		}}
+	})
+}
+
+// showFault goes to the first field with a fault and counts them all.
+func (f *form) showFault() int {
+	n := 0
+	for i, field := range f.fields {
+		if field.fault == "" {
+			continue
+		}
+		if n == 0 {
+			f.focus = i
+		}
+		n++
+	}
+	return n
+}
+
+// refuse puts the faults where they belong. All that was written stays.
+func (f *form) refuse(err error) tea.Cmd {
+	if f.left {
+		return say(bad, f.name+": "+err.Error())
+	}
+	var faulty interface{ Faults() map[string]string }
+	if !errors.As(err, &faulty) || len(faulty.Faults()) == 0 {
+		f.fault = err.Error()
+		if !refused(err) {
+			f.fault += " · whether it was done is not known"
+		}
+		return nil
+	}
+	var others []string
+	for name, why := range faulty.Faults() {
+		// A fault within a value is named after it: events[2].
+		at := strings.IndexAny(name, ".[")
+		if at > 0 && f.field(name) == nil {
+			name, why = name[:at], name[at:]+": "+why
+		}
+		if field := f.field(name); field != nil {
+			field.fault = why
+		} else {
+			others = append(others, name+": "+why)
+		}
+	}
+	slices.Sort(others)
+	f.fault = strings.Join(others, "; ")
+	f.showFault()
+	return nil
+}
+
+func (f *form) render(e *env, w, h int) []string {
+	lines := []string{f.titleLine(e, w)}
+	if f.fault != "" && h > 3 {
+		lines = append(lines, e.paint(bad, text.Cut(" ! "+f.fault, w)))
+	}
+	room := max(h-len(lines), 1)
+	var body []string
+	from, to := 0, 0
+	for i, field := range f.fields {
+		drawn := field.render(e, i == f.focus && !f.sending, w, room)
+		if i == f.focus {
+			from, to = len(body), len(body)+len(drawn)
+		}
+		body = append(body, drawn...)
+	}
+	f.top = min(max(f.top, to-room), from, max(len(body)-room, 0))
+	return append(lines, body[f.top:min(f.top+room, len(body))]...)
+}
+
+func (f *form) titleLine(e *env, w int) string {
+	right, r := fmt.Sprintf("%d/%d ", f.focus+1, len(f.fields)), dim
+	if f.sending {
+		right, r = "sending … ", info
+	}
+	return e.paint(strong, text.Fit(" "+f.name, w-text.Width(right))) + e.paint(r, right)
+}
+
+// render draws the field in at most so many lines: the value, what is wrong
+// with it, and while it has the cursor what it is for.
+func (f *field) render(e *env, focused bool, w, room int) []string {
+	sign, r := " ", dim
+	if focused {
+		sign, r = e.glyphs.cursor, keyName
+	}
+	inner := w - labelWidth - 4
+	var lines []string
+	for i, line := range f.draw(e, focused, inner, min(max(room-3, 1), maxAreaRows)) {
+		label := text.Spaces(labelWidth + 3)
+		if i == 0 {
+			label = e.paint(r, sign+" "+text.Fit(f.label, labelWidth)+" ")
+		}
+		lines = append(lines, label+line)
+	}
+	add := func(r role, s string) {
+		for _, part := range wrapped(s, w-5) {
+			lines = append(lines, "   "+e.paint(r, text.Cut(part, w-4)))
+		}
+	}
+	if f.fault != "" {
+		add(bad, "! "+f.fault)
+	}
+	if focused {
+		add(dim, f.help)
+	}
+	return lines[:min(len(lines), room)]
+}
+
+// draw draws the value.
+func (f *field) draw(e *env, focused bool, w, rows int) []string {
+	switch f.kind {
+	case choiceKind:
+		return []string{f.drawOptions(e, w)}
+	case linesKind:
+		return f.drawLines(e, focused, w, rows)
+	}
+	value, at := f.line.Value(), f.line.Position()
+	if f.kind == secretKind {
+		value = strings.Repeat("*", len([]rune(value)))
+	}
+	if focused {
+		return []string{written(e, value, at, w)}
+	}
+	return []string{text.Cut(value, w)}
+}
+
+func (f *field) drawOptions(e *env, w int) string {
+	var b strings.Builder
+	for i, option := range f.options {
+		if i == f.at {
+			b.WriteString(e.paint(activeTab, "["+option+"]"))
+		} else {
+			b.WriteString(" " + option + " ")
+		}
+	}
+	return cutPainted(b.String(), w)
+}
+
+func (f *field) drawLines(e *env, focused bool, w, rows int) []string {
+	lines := strings.Split(f.area.Value(), "\n")
+	cursor, top := f.area.Line(), 0
+	if focused {
+		top = max(min(cursor-rows/2, len(lines)-rows), 0)
+	}
+	var drawn []string
+	for i := top; i < min(top+rows, len(lines)); i++ {
+		if focused && i == cursor {
+			drawn = append(drawn, written(e, lines[i], f.area.Column(), w))
+		} else {
+			drawn = append(drawn, text.Cut(lines[i], w))
+		}
+	}
+	if left := len(lines) - len(drawn); !focused && left > 0 {
+		drawn[len(drawn)-1] = e.paint(dim, text.Cut(fmt.Sprintf("… %d more", left+1), w))
+	}
+	return drawn
+}
+
+// written draws a line with the cursor in it, and of it the part around the
+// cursor that there is room for.
+func written(e *env, line string, at, w int) string {
+	runes := []rune(line)
+	at = min(max(at, 0), len(runes))
+	before, under, after := text.Clean(string(runes[:at])), " ", ""
+	if at < len(runes) {
+		end := at + 1
+		for end < len(runes) && unicode.Is(unicode.M, runes[end]) {
+			end++
+		}
+		under, after = text.Clean(string(runes[at:end])), text.Clean(string(runes[end:]))
+		if unicode.Is(unicode.M, runes[at]) {
+			under = fmt.Sprintf(`\u%04x`, runes[at])
+		}
+	}
+	// Half a wide character cannot be cut off, so that it may take one more.
+	room := max(w-text.Width(under), 0)
+	whole := before
+	for cut := text.Width(whole) - room; text.Width(before) > room; cut++ {
+		before = ansi.TruncateLeft(whole, cut, "")
+	}
+	after = cutPainted(after, w-text.Width(before)-text.Width(under))
+	return before + e.paint(selected, under) + after
+}

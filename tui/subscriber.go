@@ -1,0 +1,251 @@
+package tui
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/pintle/pintle/app/admin/api"
+	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/tui/text"
+)
+
+// subscriber is one subscriber: all that is known of it, and its latest
+// deliveries.
+type subscriber struct {
+	id webhook.SubscriberID
+
+	loader
+	shown     api.Subscriber
+	latest    *deliveries
+	top, room int // of the fields
+	height    int // how many lines the fields take
+}
+
+func newSubscriber(e *env, id webhook.SubscriberID) *subscriber {
+	s := &subscriber{id: id, latest: newDeliveries(e)}
+	s.latest.seek("sub:" + string(id))
+	return s
+}
+
+func (s *subscriber) title() string {
+	if s.shown.ID == "" {
+		return string(s.id)
+	}
+	return nameOf(&s.shown)
+}
+
+func (s *subscriber) state() *loader { return &s.loader }
+
+func (s *subscriber) editing() bool { return false }
+
+func (s *subscriber) load(e *env) tea.Cmd {
+	return tea.Batch(
+		fetch(e, &s.loader, func(ctx context.Context) (api.Subscriber, error) { return e.client.Subscriber(ctx, s.id) },
+			func(shown api.Subscriber) tea.Cmd {
+				s.shown = shown
+				return nil
+			}),
+		s.latest.load(e))
+}
+
+func (s *subscriber) keys() []binding {
+	return append(append([]binding{{"enter", "open the delivery"}}, subscriberKeys()...), binding{"$", "show the secret"},
+		binding{"PgUp PgDn", "scroll the fields"}, binding{"t", "send now"}, binding{"r", "replay as new"}, binding{"x", "cancel"}, binding{"F", "follow"})
+}
+
+func (s *subscriber) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
+	if s.shown.ID == "" {
+		return nil, false
+	}
+	switch name := key.String(); name {
+	case "$":
+		return showSecret(e, s.id, nameOf(&s.shown)), true
+	case "S", "/", "@", "f2":
+		return nil, true // the deliveries are those of this subscriber
+	case "pgdown", "ctrl+f":
+		if s.height > s.room {
+			s.top += s.room
+			return nil, true
+		}
+	case "pgup", "ctrl+b":
+		if s.height > s.room {
+			s.top -= s.room
+			return nil, true
+		}
+	default:
+		if cmd, taken := pressSubscriber(e, name, &s.shown, func() tea.Cmd { return e.leave(s) }); taken {
+			return cmd, true
+		}
+	}
+	return s.latest.press(e, key)
+}
+
+func (s *subscriber) render(e *env, w, h int) []string {
+	if s.shown.ID == "" {
+		return waiting(e, &s.loader, w)
+	}
+	lines := []string{s.stateLine(e, w)}
+	fields := s.fields(e, w)
+	s.height = len(fields)
+	// The deliveries have a third of the screen at least.
+	s.room = min(len(fields), max((h-2)*2/3, 1))
+	s.top = min(max(s.top, 0), len(fields)-s.room)
+	lines = append(lines, fields[s.top:s.top+s.room]...)
+	more := ""
+	if s.room < len(fields) {
+		more = fmt.Sprintf(" fields %d–%d of %d · PgDn ", s.top+1, s.top+s.room, len(fields))
+	}
+	rule := text.Cut(" LATEST DELIVERIES ", w-text.Width(more))
+	lines = append(lines, e.paint(heading, rule)+e.paint(dim, ruled(e, w-text.Width(rule)-text.Width(more))+more))
+	if room := h - len(lines); room > 0 {
+		lines = append(lines, s.deliveryLines(e, w, room)...)
+	}
+	return lines
+}
+
+func (s *subscriber) deliveryLines(e *env, w, h int) []string {
+	if len(s.latest.rows) == 0 && !s.latest.loader.at.IsZero() && s.latest.loader.err == nil && !s.latest.searching {
+		return []string{e.paint(dim, text.Cut("   Nothing was sent to it yet. T sends a test.", w))}
+	}
+	if h < 4 {
+		return s.latest.list.render(e, w, h)
+	}
+	return s.latest.pager.render(e, w, h)
+}
+
+// stateLine says whether it receives, and how it does.
+func (s *subscriber) stateLine(e *env, w int) string {
+	line, r := e.glyphs.ok+" ACTIVE", good
+	if !s.shown.Active {
+		line, r = "! PAUSED", warn
+		if s.shown.PausedReason != "" {
+			line += " · " + s.shown.PausedReason
+		}
+	}
+	if h := s.shown.Health; h != nil && h.Pending > 0 {
+		line += " · " + counted(int(h.Pending), "delivery waits", "deliveries wait")
+	}
+	return e.paint(r, text.Cut(" "+line+" · "+nameOf(&s.shown), w))
+}
+
+// fields lays out all that is known of the subscriber.
+func (s *subscriber) fields(e *env, w int) []string {
+	sub := &s.shown
+	var lines []string
+	add := func(label, value string, r role) {
+		for i, part := range wrappedLines(value, max(w-labelWidth-3, 8)) {
+			if i > 0 {
+				label = ""
+			}
+			lines = append(lines, "  "+e.paint(keyName, text.Fit(label, labelWidth))+e.paint(r, text.Cut(part, w-labelWidth-2)))
+		}
+	}
+	or := func(value, otherwise string) (string, role) {
+		if value == "" {
+			return otherwise, dim
+		}
+		return value, plain
+	}
+	show := func(label, value, otherwise string) {
+		shown, r := or(value, otherwise)
+		add(label, shown, r)
+	}
+	add("URL", sub.URL, plain)
+	add("Events", joined(sub.Events, ", "), plain)
+	s.health(add)
+	show("Description", sub.Description, "none")
+	show("Client", sub.ClientID, "none: only events of no client in particular")
+	if len(sub.Headers) == 0 {
+		show("Headers", "", "none of its own")
+	}
+	for i, name := range slices.Sorted(maps.Keys(sub.Headers)) {
+		label := ""
+		if i == 0 {
+			label = "Headers"
+		}
+		add(label, name+": "+shownValue(name, sub.Headers[name]), plain)
+	}
+	show("Schedule", schedule(sub.Schedule), "the configured one")
+	timeout, concurrency, final := "", "", ""
+	if sub.Timeout != 0 {
+		timeout = sub.Timeout.String()
+	}
+	if sub.Concurrency != 0 {
+		concurrency = fmt.Sprint(sub.Concurrency) + " requests at once"
+	}
+	if sub.FinalOn4xx {
+		final = "yes: such an answer is not tried again"
+	}
+	show("Timeout", timeout, "the configured one")
+	show("Concurrency", concurrency, "the configured one")
+	show("4xx is final", final, "no: it is tried again")
+	secret := "$ shows it · i issues a new one"
+	if sub.OldSecretUntil.After(e.now()) {
+		secret += " · the old one signs too until " + moment(sub.OldSecretUntil) + " UTC"
+	}
+	add("Secret", secret, plain)
+	add("Created", moment(sub.CreatedAt)+" UTC · changed "+moment(sub.UpdatedAt)+" UTC", dim)
+	add("ID", string(sub.ID), dim)
+	return lines
+}
+
+// health says how it did in the last hour.
+func (s *subscriber) health(add func(label, value string, r role)) {
+	h := s.shown.Health
+	switch {
+	case h == nil:
+		return
+	case h.Attempts == 0:
+		add("Last hour", "no attempts", dim)
+	default:
+		share, last := okCell(h), lastCell(h)
+		add("Last hour", fmt.Sprintf("%s ok of %s · median %s · p95 %s · last %s at %s UTC", share.text,
+			counted(int(h.Attempts), "attempt", "attempts"), text.Millis(h.P50MS), text.Millis(h.P95MS), last.text, moment(h.LastAt)), share.role)
+	}
+	r := plain
+	if h.Dead > 0 {
+		r = bad
+	}
+	add("Deliveries", fmt.Sprintf("%s pending · %s of them retrying · %s dead", text.Count(h.Pending), text.Count(h.Retrying), text.Count(h.Dead)), r)
+}
+
+// wrappedLines breaks each line of a text from outside.
+func wrappedLines(s string, w int) []string {
+	var lines []string
+	for line := range strings.SplitSeq(s, "\n") {
+		lines = append(lines, wrapped(line, w)...)
+	}
+	return lines
+}
+
+func schedule(waits []api.Duration) string {
+	words := make([]string, len(waits))
+	for i, wait := range waits {
+		words[i] = wait.String()
+	}
+	return strings.Join(words, ", ")
+}
+
+// hiddenValue stands for a value that is not shown.
+const hiddenValue = "***"
+
+// shownValue is the value of a header; one that may let somebody in is hidden.
+func shownValue(name, value string) string {
+	if confidential(name) {
+		return hiddenValue
+	}
+	return value
+}
+
+// confidential reports whether the header may carry a credential, going by its
+// name.
+func confidential(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc([]string{"auth", "cookie", "token", "secret", "key", "password", "credential", "signature", "session"},
+		func(part string) bool { return strings.Contains(name, part) })
+}
