@@ -17,6 +17,7 @@ import (
 	"path"
 	"reflect"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/pintle/pintle/app/admin/api"
+	"github.com/pintle/pintle/app/admin/board"
 	"github.com/pintle/pintle/app/feed"
 	"github.com/pintle/pintle/app/webhook"
 )
@@ -125,14 +127,14 @@ type server struct {
 	api huma.API
 	// roles are what each operation needs, by its id; empty: nothing.
 	roles   map[string]webhook.Role
-	board   board
+	board   *board.Board
 	tokens  tokens
 	streams atomic.Int64 // how many tails are open
 }
 
 // New returns the handlers of the API.
 func New(o Options) Handlers {
-	s := &server{o: o, roles: map[string]webhook.Role{}}
+	s := &server{o: o, roles: map[string]webhook.Role{}, board: newBoard(o)}
 	mux := http.NewServeMux()
 	s.api = humago.New(mux, huma.Config{
 		OpenAPI: &huma.OpenAPI{
@@ -283,6 +285,9 @@ func body[T any](s *server) *huma.RequestBody {
 // An error of its handler becomes the answer that the table has for it.
 func register[I, O any](s *server, role webhook.Role, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
 	s.roles[op.OperationID] = role
+	if role != "" {
+		op.Description = strings.TrimPrefix(op.Description+" Needs the role "+string(role)+".", " ")
+	}
 	op.MaxBodyBytes = maxBody + 1 // the library refuses a body that reaches it
 	op.SkipValidateBody = true
 	if op.DefaultStatus == 0 {

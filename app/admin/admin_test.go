@@ -71,7 +71,9 @@ func start(t *testing.T) *appliance {
 	server := &http.Server{Handler: admin.New(admin.Options{
 		Store: a.store, Dispatcher: a.dispatcher, Logger: slog.New(slog.DiscardHandler), Version: "test",
 		InboundSecret: func() webhook.Secret { return inboundSecret },
-		Ready:         func(context.Context) error { return a.ready },
+		Sandbox:       echo{}, StartedAt: time.UnixMilli(1), InboundURL: "http://inbound", MaxInFlight: 10,
+		DatabasePath: filepath.Join(dir, "pintle.db"), Warnings: []string{"inbound.validate_signature is off"},
+		Ready: func(context.Context) error { return a.ready },
 		CheckURL: func(url string) error {
 			if strings.Contains(url, "10.0.0.1") {
 				return errors.New("10.0.0.1 is private")
@@ -161,26 +163,38 @@ func (a *appliance) publish(t *testing.T, event string) api.Published {
 	return p
 }
 
+// fail records a failed attempt of each delivery, after which it is in the
+// state.
+func (a *appliance) fail(t *testing.T, state webhook.State, ids ...webhook.DeliveryID) {
+	t.Helper()
+	results := make([]webhook.Result, len(ids))
+	for i, id := range ids {
+		d, err := a.store.Delivery(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		results[i] = webhook.Result{DueAt: d.NextAttemptAt, State: state, Spent: 1, Attempt: webhook.Attempt{
+			DeliveryID: id, Number: 1, StartedAt: time.Now(), Outcome: webhook.HTTPStatus, Code: 500,
+		}}
+		if state == webhook.Pending {
+			results[i].NextAttemptAt = time.Now().Add(time.Hour)
+		}
+	}
+	if err := a.store.Record(t.Context(), results); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // deaden makes dead letters of the deliveries of n events to one subscriber,
 // which is paused so that what is replayed stays pending.
 func (a *appliance) deaden(t *testing.T, n int) (api.Subscriber, []webhook.DeliveryID) {
 	t.Helper()
 	s := a.add(t, "/200", false)
 	ids := make([]webhook.DeliveryID, n)
-	results := make([]webhook.Result, n)
 	for i := range ids {
 		ids[i] = a.publish(t, "order.created").Deliveries[0].ID
-		d, err := a.store.Delivery(t.Context(), ids[i])
-		if err != nil {
-			t.Fatal(err)
-		}
-		results[i] = webhook.Result{DueAt: d.NextAttemptAt, State: webhook.Dead, Attempt: webhook.Attempt{
-			DeliveryID: ids[i], Number: 1, StartedAt: time.Now(), Outcome: webhook.HTTPStatus, Code: 500,
-		}}
 	}
-	if err := a.store.Record(t.Context(), results); err != nil {
-		t.Fatal(err)
-	}
+	a.fail(t, webhook.Dead, ids...)
 	return s, ids
 }
 
@@ -427,78 +441,6 @@ func TestInvalidSubscriberIsRefusedWithEveryFaultNamed(t *testing.T) {
 	}
 }
 
-func TestResendMakesADeliveryPendingAgain(t *testing.T) {
-	a := start(t)
-	s, ids := a.deaden(t, 1)
-	d, err := a.Resend(t.Context(), ids[0])
-	if err != nil || d.State != webhook.Pending || d.NextAttemptAt.IsZero() {
-		t.Errorf("got %+v, %v", d, err)
-	}
-	var refused *client.Error
-	if _, err := a.Resend(t.Context(), "dlv_unknown"); !errors.As(err, &refused) || refused.Code != "not_found" {
-		t.Errorf("an unknown delivery: %v", err)
-	}
-	if err := a.RemoveSubscriber(t.Context(), s.ID); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.Resend(t.Context(), ids[0]); !errors.As(err, &refused) || refused.Status != 409 || refused.Code != "conflict" {
-		t.Errorf("a delivery whose subscriber is gone: %v", err)
-	}
-}
-
-func TestReplayTakesDeadLettersByFilterByNameOrAll(t *testing.T) {
-	a := start(t)
-	ctx := t.Context()
-	first, ids := a.deaden(t, 3)
-	dead := func() int { return len(collect(t, a.DeadLetters(ctx, api.DeliveryFilter{}, 0))) }
-	for _, c := range []struct {
-		replay api.DeadFilter
-		want   api.Replayed
-		left   int
-	}{
-		{api.DeadFilter{DryRun: true}, api.Replayed{Matched: 3}, 3},
-		{api.DeadFilter{Filter: api.DeliveryFilter{Code: 404}}, api.Replayed{}, 3},
-		{api.DeadFilter{IDs: ids[:1]}, api.Replayed{Matched: 1, Replayed: 1}, 2},
-		{api.DeadFilter{Filter: api.DeliveryFilter{Subscriber: string(first.ID), State: webhook.Dead}}, api.Replayed{Matched: 2, Replayed: 2}, 0},
-	} {
-		got, err := a.ReplayDeadLetters(ctx, api.DeadReplay{DeadFilter: c.replay})
-		if err != nil || got != c.want || dead() != c.left {
-			t.Errorf("%+v: got %+v, %v with %d left; want %+v with %d left", c.replay, got, err, dead(), c.want, c.left)
-		}
-	}
-	a.deaden(t, 2)
-	if status, _, body := a.request(t, "POST", "/api/v1/dead-letters/replay", `{"filter":{},"dry_run":false}`); status != 200 || strings.TrimSpace(body) != `{"matched":2,"replayed":2}` {
-		t.Errorf("an empty filter: %d %s", status, body)
-	}
-	for body, field := range map[string]string{
-		`{"ids":["` + string(ids[0]) + `"]}`:      "ids", // it is pending now
-		`{"ids":["dlv_x"],"filter":{"code":500}}`: "ids",
-		`{"filter":{"state":"pending"}}`:          "filter.state",
-		`{"filter":{"since":"soon","code":5}}`:    "filter.since",
-		`{"filters":{}}`:                          "filters",
-		`{"filter":{"outcome":"bad"}}`:            "filter.outcome",
-		`{"dry_run":"yes"}`:                       "dry_run",
-	} {
-		status, _, answer := a.request(t, "POST", "/api/v1/dead-letters/replay", body)
-		var refused api.Error
-		if err := json.Unmarshal([]byte(answer), &refused); err != nil || status != 422 || refused.Fields[field] == "" {
-			t.Errorf("%s: got %d %s", body, status, answer)
-		}
-	}
-}
-
-func TestReplayWalksMoreDeadLettersThanOnePageHolds(t *testing.T) {
-	a := start(t)
-	_, ids := a.deaden(t, 1201)
-	got, err := a.ReplayDeadLetters(t.Context(), api.DeadReplay{})
-	if want := (api.Replayed{Matched: len(ids), Replayed: len(ids)}); err != nil || got != want {
-		t.Errorf("got %+v, %v; want %+v", got, err, want)
-	}
-	if n := len(collect(t, a.Deliveries(t.Context(), api.DeliveryFilter{State: webhook.Pending}, 0))); n != len(ids) {
-		t.Errorf("%d are pending, want %d", n, len(ids))
-	}
-}
-
 func TestEveryRefusalHasOneShape(t *testing.T) {
 	a := start(t)
 	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
@@ -537,6 +479,27 @@ func TestEveryRefusalHasOneShape(t *testing.T) {
 		{"GET", "/api/v1/deliveries?state=lost", "", nil, 422, "invalid_request", "state"},
 		{"GET", "/api/v1/deliveries?code=5", "", nil, 422, "invalid_request", "code"},
 		{"GET", "/api/v1/dead-letters?state=pending", "", nil, 422, "invalid_request", "state"},
+		{"GET", "/api/v1/deliveries?q=stat:dead", "", nil, 422, "invalid_request", "q"},
+		{"GET", "/api/v1/deliveries?q=since:soon", "", nil, 422, "invalid_request", "q"},
+		{"GET", "/api/v1/deliveries?q=status:dead&state=pending", "", nil, 422, "invalid_request", "q"},
+		{"GET", "/api/v1/deliveries?event_type=*.x", "", nil, 422, "invalid_request", "event_type"},
+		{"GET", "/api/v1/events?q=status:dead", "", nil, 422, "invalid_request", "q"},
+		{"GET", "/api/v1/dead-letters?q=status:pending", "", nil, 422, "invalid_request", "q"},
+		{"POST", "/api/v1/events/evt_nothing/replay", "", nil, 404, "not_found", ""},
+		{"POST", "/api/v1/deliveries/dlv_nothing/cancel", "", nil, 404, "not_found", ""},
+		{"POST", "/api/v1/subscribers/sub_nothing/rotate-secret", "", nil, 404, "not_found", ""},
+		{"POST", "/api/v1/subscribers/sub_nothing/test", "", nil, 404, "not_found", ""},
+		{"POST", "/api/v1/replays", "", nil, 400, "empty_body", ""},
+		{"POST", "/api/v1/replays", `{"rate":-1}`, nil, 422, "invalid_request", "rate"},
+		{"POST", "/api/v1/replays", `{"rate":100001}`, nil, 422, "invalid_request", "rate"},
+		{"POST", "/api/v1/replays", `{"rate":"fast"}`, nil, 422, "invalid_request", "rate"},
+		{"POST", "/api/v1/replays", `{"subscriber":"sub_nothing"}`, nil, 422, "invalid_request", "subscriber"},
+		{"POST", "/api/v1/replays", `{"filter":{"q":"code:503"}}`, nil, 422, "invalid_request", "filter.q"},
+		{"DELETE", "/api/v1/dead-letters", "", nil, 400, "empty_body", ""},
+		{"DELETE", "/api/v1/dead-letters", `{"filter":{"state":"pending"}}`, nil, 422, "invalid_request", "filter.state"},
+		{"POST", "/api/v1/sandbox/send", `{"event":"a"}`, nil, 422, "invalid_request", "data"},
+		{"POST", "/api/v1/sandbox/send", `{"event":"a","data":1,"signing":"twice"}`, nil, 422, "invalid_request", "signing"},
+		{"POST", "/api/v1/sandbox/send", `{"event":"a","data":1,"idempotency_key":"a\nb"}`, nil, 422, "invalid_request", "idempotency_key"},
 		{"POST", "/api/v1/events", "", nil, 400, "empty_body", ""},
 		{"POST", "/api/v1/events", "{", nil, 400, "invalid_json", ""},
 		{"POST", "/api/v1/events", `{"event":"a b","data":1}`, nil, 400, "invalid_event", ""},

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/pintle/pintle/app/admin/api"
+	"github.com/pintle/pintle/app/admin/query"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -41,7 +42,7 @@ func (s *server) registerDeadLetters() {
 }
 
 func (s *server) listDeadLetters(ctx context.Context, in *deliveryQuery) (*answer[api.List[api.Delivery]], error) {
-	filter, faults := s.deadFilter(in.DeliveryFilter, time.Now())
+	filter, faults := query.DeadLetters(in.DeliveryFilter, time.Now(), s.named)
 	return s.pageOfDeliveries(ctx, filter, faults, in.PageQuery)
 }
 
@@ -105,7 +106,7 @@ func (s *server) purgeDead(ctx context.Context, in *bodyInput) (*answer[api.Purg
 // counted, and returns how many there are. The faults are those that were found
 // before.
 func (s *server) eachDead(ctx context.Context, f api.DeadFilter, faults webhook.FieldsError, visit func([]webhook.DeliveryID) error) (matched int, err error) {
-	filter, filterFaults := s.deadFilter(f.Filter, time.Now())
+	filter, filterFaults := query.DeadLetters(f.Filter, time.Now(), s.named)
 	for name, fault := range filterFaults {
 		faults["filter."+name] = fault
 	}

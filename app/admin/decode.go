@@ -91,6 +91,8 @@ func expected(t reflect.Type) string {
 		return "true or false"
 	case reflect.Int, reflect.Int64:
 		return "a whole number"
+	case reflect.Float64:
+		return "a number"
 	case reflect.Slice:
 		return "a list, each item of it " + expected(t.Elem())
 	case reflect.Map:

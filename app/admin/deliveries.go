@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/pintle/pintle/app/admin/api"
+	"github.com/pintle/pintle/app/admin/query"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -49,15 +50,15 @@ type deliveryInput struct {
 }
 
 func (s *server) listDeliveries(ctx context.Context, in *deliveryQuery) (*answer[api.List[api.Delivery]], error) {
-	filter, faults := s.deliveryFilter(in.DeliveryFilter, time.Now())
+	filter, faults := query.Deliveries(in.DeliveryFilter, time.Now(), s.named)
 	return s.pageOfDeliveries(ctx, filter, faults, in.PageQuery)
 }
 
-func (s *server) pageOfDeliveries(ctx context.Context, filter webhook.DeliveryFilter, faults webhook.FieldsError, query api.PageQuery) (*answer[api.List[api.Delivery]], error) {
+func (s *server) pageOfDeliveries(ctx context.Context, filter webhook.DeliveryFilter, faults webhook.FieldsError, page api.PageQuery) (*answer[api.List[api.Delivery]], error) {
 	if len(faults) > 0 {
 		return nil, invalidRequest(faults)
 	}
-	return list(s, query, webhook.DeliveryPrefix,
+	return list(s, page, webhook.DeliveryPrefix,
 		func(page webhook.Page) (webhook.List[webhook.Delivery], error) {
 			return s.o.Store.Deliveries(ctx, filter, page)
 		},
@@ -130,7 +131,7 @@ func (s *server) wireDelivery(d *webhook.Delivery) api.Delivery {
 	wire := api.Delivery{
 		ID: d.ID, EventID: d.EventID, EventType: d.EventType, SubscriberID: d.SubscriberID, State: d.State,
 		AttemptCount: d.Attempts, LastOutcome: d.LastOutcome, LastCode: d.LastCode,
-		LastError: strings.ToValidUTF8(d.LastError, "\ufffd"), LastDurationMS: inMillis(d.LastDuration),
+		LastError: strings.ToValidUTF8(d.LastError, "\ufffd"), LastDurationMS: api.Millis(d.LastDuration),
 		NextAttemptAt: api.Time{Time: d.NextAttemptAt}, CreatedAt: api.Time{Time: d.CreatedAt}, FinishedAt: api.Time{Time: d.FinishedAt},
 	}
 	if sub, ok := s.o.Dispatcher.Subscriber(d.SubscriberID); ok {
@@ -139,17 +140,14 @@ func (s *server) wireDelivery(d *webhook.Delivery) api.Delivery {
 	return wire
 }
 
-// inMillis writes a duration as the API does, to the microsecond.
-func inMillis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
 func wireAttempt(a *webhook.Attempt) api.Attempt {
 	return api.Attempt{
 		ID: a.ID(), Number: a.Number, StartedAt: api.Time{Time: a.StartedAt},
-		DurationMS: inMillis(a.Duration), Outcome: a.Outcome, Code: a.Code,
+		DurationMS: api.Millis(a.Duration), Outcome: a.Outcome, Code: a.Code,
 		Error: strings.ToValidUTF8(a.Error, "\ufffd"), RemoteAddr: a.RemoteAddr,
 		RequestHeader: wireHeader(a.RequestHeader), ResponseHeader: wireHeader(a.ResponseHeader),
 		Timing: api.Timing{
-			DNS: inMillis(a.Timing.DNS), Connect: inMillis(a.Timing.Connect), TLS: inMillis(a.Timing.TLS), Wait: inMillis(a.Timing.Wait),
+			DNS: api.Millis(a.Timing.DNS), Connect: api.Millis(a.Timing.Connect), TLS: api.Millis(a.Timing.TLS), Wait: api.Millis(a.Timing.Wait),
 		},
 		ResponseBody: strings.ToValidUTF8(string(a.ResponseBody), "\ufffd"),
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/pintle/pintle/app/admin/api"
+	"github.com/pintle/pintle/app/admin/query"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -89,7 +90,7 @@ func parsePublish(raw []byte, now time.Time) (webhook.Event, webhook.DedupeKey, 
 	switch _, bad := faults["timestamp"]; {
 	case bad || timestamp <= 0:
 		return e, key, badRequest("invalid_timestamp", "timestamp must be a whole number of Unix seconds.")
-	case timestamp >= firstMillis:
+	case timestamp >= query.FirstMillis:
 		return e, key, badRequest("invalid_timestamp", "timestamp must be in seconds; this one looks like milliseconds.")
 	}
 	if in.Data == nil {
@@ -127,7 +128,7 @@ type eventQuery struct {
 }
 
 func (s *server) listEvents(ctx context.Context, in *eventQuery) (*answer[api.List[api.Event]], error) {
-	filter, faults := eventFilter(in.EventFilter, time.Now())
+	filter, faults := query.Events(in.EventFilter, time.Now())
 	if len(faults) > 0 {
 		return nil, invalidRequest(faults)
 	}
@@ -207,7 +208,7 @@ func (s *server) replayEvents(ctx context.Context, in *bodyInput) (*answer[api.R
 		return nil, err
 	}
 	every := pace(replay.Rate, faults)
-	filter, filterFaults := eventFilter(replay.Filter, time.Now())
+	filter, filterFaults := query.Events(replay.Filter, time.Now())
 	for name, fault := range filterFaults {
 		faults["filter."+name] = fault
 	}
@@ -217,12 +218,9 @@ func (s *server) replayEvents(ctx context.Context, in *bodyInput) (*answer[api.R
 	if len(faults) > 0 {
 		return nil, invalidRequest(faults)
 	}
-	// Events that come meanwhile are delivered anyway.
 	now := time.Now()
-	if filter.Until.IsZero() || filter.Until.After(now) {
-		filter.Until = now
-	}
 	var replayed api.Replayed
+	// Events that come meanwhile are newer than where the list goes on.
 	for page := (webhook.Page{Limit: pageSize}); ; {
 		found, err := s.o.Store.Events(ctx, filter, page)
 		if err != nil {

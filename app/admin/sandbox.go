@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -46,6 +47,12 @@ func (s *server) sendSample(ctx context.Context, in *bodyInput) (*answer[api.San
 	}
 	if send.Data == nil {
 		faults["data"] = "is missing"
+	}
+	if faults["signing"] == "" && !slices.Contains([]string{"", "header", "body", "none", "wrong"}, send.Signing) {
+		faults["signing"] = "must be header, body, none or wrong"
+	}
+	if key := send.IdempotencyKey; key != "" && !webhook.ValidSenderID(key) {
+		faults["idempotency_key"] = "must be 1 to 128 printable characters"
 	}
 	if len(faults) > 0 {
 		return nil, invalidRequest(faults)

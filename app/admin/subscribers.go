@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/pintle/pintle/app/admin/api"
+	"github.com/pintle/pintle/app/admin/board"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -284,7 +285,7 @@ func (s *server) health(ctx context.Context, subscribers ...*webhook.Subscriber)
 	}
 	health := map[webhook.SubscriberID]*api.Health{}
 	for id, activity := range stats.Activity {
-		h := wireHealth(&activity)
+		h := board.Health(&activity)
 		health[id] = &h
 	}
 	return health, nil

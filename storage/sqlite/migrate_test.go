@@ -44,14 +44,25 @@ func edit(t *testing.T, path string, statements ...string) {
 }
 
 // rows reads a query as one line of text for each row.
-func rows(t *testing.T, path, query string, args ...any) []string {
+func rows(t *testing.T, path, query string) []string {
+	t.Helper()
+	db := reader(t, path)
+	defer db.Close()
+	return lines(t, db, query)
+}
+
+func reader(t *testing.T, path string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
-	found, err := db.Query(query, args...)
+	return db
+}
+
+func lines(t *testing.T, db *sql.DB, query string) []string {
+	t.Helper()
+	found, err := db.Query(query)
 	if err != nil {
 		t.Fatalf("%s: %v", query, err)
 	}

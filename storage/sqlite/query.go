@@ -20,8 +20,9 @@ const (
 	eventBudget = 15_000
 	// textBudget is for a search in the data of events.
 	textBudget = 6_000
-	// sortBudget is for a list that no index has in its order.
-	sortBudget = 20_000
+	// scatter divides the others where the rows lie apart, since an index of
+	// some of them leads there.
+	scatter = 3
 	// countBudget is for the deliveries of a page of events.
 	countBudget = 20_000
 	// firstSlice is how many rows are looked at before there is reason to

@@ -187,3 +187,33 @@ func TestCrashWhileCreatingLeavesAFileThatOpens(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestEachCommitIsTold(t *testing.T) {
+	writes := 0
+	s, err := sqlite.Open(context.Background(), sqlite.Options{
+		Path: filepath.Join(t.TempDir(), "pintle.db"), Schema: schema(t), Synchronous: "full",
+		OnCommit: func(n int, took time.Duration) {
+			writes += n
+			if took <= 0 {
+				t.Errorf("a commit took %v", took)
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := s.PutSetting(context.Background(), "a", "b"); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := s.UpdateSubscriber(context.Background(), webhook.Subscriber{ID: s.IDs().Subscriber(time.Now())}); !errors.Is(err, webhook.ErrNotFound) {
+		t.Errorf("update of nobody: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if writes != 3 {
+		t.Errorf("%d writes were told, want the 3 that were committed", writes)
+	}
+}

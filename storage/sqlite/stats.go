@@ -145,14 +145,12 @@ func (s *Store) readActivity(ctx context.Context, tx *sql.Tx, q webhook.StatsQue
 	query := `SELECT ` + activityColumns + ` FROM rollups r WHERE r.minute BETWEEN ? AND ? AND r.subscriber_id > 0 GROUP BY r.subscriber_id`
 	args := []any{minute(q.ActivityFrom), minute(q.MinutesTo)}
 	if q.Subscribers != nil {
-		numbers := make([]int64, len(q.Subscribers))
-		for i, id := range q.Subscribers {
-			numbers[i], _ = s.ids.Parse(webhook.SubscriberPrefix, string(id))
+		for _, id := range q.Subscribers {
 			stats.Activity[id] = webhook.Activity{}
 		}
 		query = `SELECT ` + activityColumns + ` FROM json_each(?) s CROSS JOIN json_each(?) m
 			CROSS JOIN rollups r ON r.minute = m.value AND r.subscriber_id = s.value GROUP BY r.subscriber_id`
-		args = []any{jsonArray(numbers), jsonArray(minutes(q.ActivityFrom, q.MinutesTo))}
+		args = []any{jsonArray(s.subscriberNumbers(q.Subscribers)), jsonArray(minutes(q.ActivityFrom, q.MinutesTo))}
 	}
 	_, err := list(ctx, tx, query, args, func(rows *sql.Rows) (struct{}, error) {
 		var (

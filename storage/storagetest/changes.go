@@ -7,6 +7,35 @@ import (
 	"github.com/pintle/pintle/app/webhook"
 )
 
+func testResend(t *testing.T, open Open) {
+	s := open(t)
+	sub, gone := subscriber(t, s), subscriber(t, s)
+	a, b, c := event(s, "a", start, sub), event(s, "b", start, sub), event(s, "c", start, gone)
+	accept(t, s, a, b, c)
+	dead, waiting, orphan := a.Deliveries[0].ID, b.Deliveries[0].ID, c.Deliveries[0].ID
+	must(t, s.Record(ctx, []webhook.Result{result(dead, 1, webhook.Dead), result(waiting, 1, webhook.Pending)}))
+	must(t, s.RemoveSubscriber(ctx, gone.ID, start))
+	at := start.Add(time.Second)
+	resent, err := s.Resend(ctx, []webhook.DeliveryID{dead, waiting, orphan, s.IDs().Delivery(start)}, at, 0)
+	must(t, err)
+	if len(resent) != 2 {
+		t.Fatalf("%d were resent, want 2", len(resent))
+	}
+	for i, id := range []webhook.DeliveryID{dead, waiting} {
+		d := delivery(t, s, id)
+		equal(t, "answer", resent[i], d)
+		if d.State != webhook.Pending || d.Attempts != 1 || d.Spent != 0 || !d.NextAttemptAt.Equal(at) || !d.FinishedAt.IsZero() {
+			t.Errorf("resent delivery is %+v", d)
+		}
+	}
+	if d := delivery(t, s, orphan); d.State != webhook.Cancelled {
+		t.Errorf("the delivery of a removed subscriber became %s", d.State)
+	}
+	if jobs, _ := due(t, s, sub, at); len(jobs) != 2 {
+		t.Errorf("%d are due, want 2", len(jobs))
+	}
+}
+
 func testResendSpread(t *testing.T, open Open) {
 	s := open(t)
 	sub := subscriber(t, s)

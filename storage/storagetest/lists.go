@@ -48,6 +48,127 @@ func deliveryIDs(deliveries []webhook.Delivery) []webhook.DeliveryID {
 	return ids
 }
 
+func testPages(t *testing.T, open Open) {
+	s := open(t)
+	sub := subscriber(t, s)
+	var events []webhook.EventID
+	var deliveries []webhook.DeliveryID
+	for i := range 7 {
+		a := event(s, fmt.Sprint(i), start.Add(time.Duration(i)*time.Second), sub)
+		accept(t, s, a)
+		events = append([]webhook.EventID{a.Event.ID}, events...)
+		deliveries = append([]webhook.DeliveryID{a.Deliveries[0].ID}, deliveries...)
+	}
+	var gotEvents []webhook.EventID
+	for page, more := (webhook.Page{Limit: 3}), true; more; more = page.Before != "" {
+		list, err := s.Events(ctx, webhook.EventFilter{}, page)
+		must(t, err)
+		for _, e := range list.Items {
+			gotEvents = append(gotEvents, e.ID)
+		}
+		page.Before = list.Next
+	}
+	equal(t, "events", gotEvents, events)
+	var gotDeliveries []webhook.DeliveryID
+	for page, more := (webhook.Page{Limit: 3}), true; more; more = page.Before != "" {
+		list, err := s.Deliveries(ctx, webhook.DeliveryFilter{State: webhook.Pending}, page)
+		must(t, err)
+		for _, d := range list.Items {
+			gotDeliveries = append(gotDeliveries, d.ID)
+		}
+		page.Before = list.Next
+	}
+	equal(t, "deliveries", gotDeliveries, deliveries)
+	list, err := s.Deliveries(ctx, webhook.DeliveryFilter{}, webhook.Page{Limit: 7})
+	must(t, err)
+	if len(list.Items) != 7 || list.Next != "" {
+		t.Errorf("a page of all has %d, and goes on at %q", len(list.Items), list.Next)
+	}
+	list, err = s.Deliveries(ctx, webhook.DeliveryFilter{}, webhook.Page{Limit: 7, Before: string(deliveries[5])})
+	must(t, err)
+	if len(list.Items) != 1 || list.Items[0].ID != deliveries[6] {
+		t.Errorf("before the last but one there are %v", list.Items)
+	}
+}
+
+func testFilters(t *testing.T, open Open) {
+	s := open(t)
+	one, two := subscriber(t, s), subscriber(t, s)
+	a, b := event(s, "a", start, one, two), event(s, "b", start.Add(time.Minute), one)
+	b.Event.Type, b.Event.ClientID, b.Event.Source = "user.created", "acme", "github"
+	accept(t, s, a, b)
+	must(t, s.Record(ctx, []webhook.Result{result(a.Deliveries[0].ID, 1, webhook.Delivered), result(a.Deliveries[1].ID, 1, webhook.Dead)}))
+	for _, tt := range []struct {
+		filter webhook.EventFilter
+		want   []webhook.EventID
+	}{
+		{webhook.EventFilter{}, []webhook.EventID{b.Event.ID, a.Event.ID}},
+		{webhook.EventFilter{Type: "order.created"}, []webhook.EventID{a.Event.ID}},
+		{webhook.EventFilter{Source: "github"}, []webhook.EventID{b.Event.ID}},
+		{webhook.EventFilter{ClientID: "acme"}, []webhook.EventID{b.Event.ID}},
+		{webhook.EventFilter{Since: start.Add(time.Second)}, []webhook.EventID{b.Event.ID}},
+		{webhook.EventFilter{Until: start.Add(time.Minute)}, []webhook.EventID{a.Event.ID}},
+		{webhook.EventFilter{Type: "order.created", ClientID: "acme"}, nil},
+		{webhook.EventFilter{ID: a.Event.ID}, []webhook.EventID{a.Event.ID}},
+		{webhook.EventFilter{ID: a.Event.ID, Source: "github"}, nil},
+		{webhook.EventFilter{ID: "evt_nobody"}, nil},
+	} {
+		list, err := s.Events(ctx, tt.filter, webhook.Page{Limit: 10})
+		must(t, err)
+		var got []webhook.EventID
+		for _, e := range list.Items {
+			got = append(got, e.ID)
+		}
+		equal(t, fmt.Sprintf("%+v", tt.filter), got, tt.want)
+	}
+	toOne, toTwo, later := a.Deliveries[0].ID, a.Deliveries[1].ID, b.Deliveries[0].ID
+	for _, tt := range []struct {
+		filter webhook.DeliveryFilter
+		want   []webhook.DeliveryID
+	}{
+		{webhook.DeliveryFilter{}, []webhook.DeliveryID{later, toTwo, toOne}},
+		{webhook.DeliveryFilter{Subscribers: []webhook.SubscriberID{one.ID}}, []webhook.DeliveryID{later, toOne}},
+		{webhook.DeliveryFilter{EventID: a.Event.ID}, []webhook.DeliveryID{toTwo, toOne}},
+		{webhook.DeliveryFilter{EventType: "user.created"}, []webhook.DeliveryID{later}},
+		{webhook.DeliveryFilter{State: webhook.Pending}, []webhook.DeliveryID{later}},
+		{webhook.DeliveryFilter{State: webhook.Delivered}, []webhook.DeliveryID{toOne}},
+		{webhook.DeliveryFilter{State: webhook.Dead}, []webhook.DeliveryID{toTwo}},
+		{webhook.DeliveryFilter{State: webhook.Dead, Subscribers: []webhook.SubscriberID{one.ID}}, nil},
+		{webhook.DeliveryFilter{Outcome: webhook.HTTPStatus}, []webhook.DeliveryID{toTwo}},
+		{webhook.DeliveryFilter{CodeFrom: 200, CodeTo: 299}, []webhook.DeliveryID{toOne}},
+		{webhook.DeliveryFilter{Since: start.Add(time.Second)}, []webhook.DeliveryID{later}},
+		{webhook.DeliveryFilter{Until: start.Add(time.Second)}, []webhook.DeliveryID{toTwo, toOne}},
+		{webhook.DeliveryFilter{Subscribers: []webhook.SubscriberID{"sub_nobody"}}, nil},
+		{webhook.DeliveryFilter{Subscribers: []webhook.SubscriberID{}}, nil},
+		{webhook.DeliveryFilter{Subscribers: []webhook.SubscriberID{one.ID, two.ID}}, []webhook.DeliveryID{later, toTwo, toOne}},
+		{webhook.DeliveryFilter{Subscribers: []webhook.SubscriberID{two.ID, "sub_nobody"}}, []webhook.DeliveryID{toTwo}},
+		{webhook.DeliveryFilter{Subscribers: []webhook.SubscriberID{two.ID}, State: webhook.Dead}, []webhook.DeliveryID{toTwo}},
+		{webhook.DeliveryFilter{Subscribers: []webhook.SubscriberID{two.ID}, State: webhook.Pending}, nil},
+		{webhook.DeliveryFilter{Subscribers: []webhook.SubscriberID{one.ID}, State: webhook.Pending}, []webhook.DeliveryID{later}},
+		{webhook.DeliveryFilter{ID: toTwo}, []webhook.DeliveryID{toTwo}},
+		{webhook.DeliveryFilter{ID: toTwo, State: webhook.Delivered}, nil},
+		{webhook.DeliveryFilter{ID: "dlv_nobody"}, nil},
+		{webhook.DeliveryFilter{EventID: a.Event.ID, State: webhook.Dead}, []webhook.DeliveryID{toTwo}},
+		{webhook.DeliveryFilter{EventID: a.Event.ID, State: webhook.Pending}, nil},
+		{webhook.DeliveryFilter{ClientID: "acme"}, []webhook.DeliveryID{later}},
+		{webhook.DeliveryFilter{CodeFrom: 500, CodeTo: 599}, []webhook.DeliveryID{toTwo}},
+		{webhook.DeliveryFilter{CodeFrom: 201}, []webhook.DeliveryID{toTwo}},
+		{webhook.DeliveryFilter{CodeTo: 503}, []webhook.DeliveryID{toTwo, toOne}},
+		{webhook.DeliveryFilter{Retrying: true}, nil},
+		{webhook.DeliveryFilter{State: webhook.Dead, Outcome: webhook.HTTPStatus, EventType: "order.*"}, []webhook.DeliveryID{toTwo}},
+		{webhook.DeliveryFilter{State: webhook.Dead, Since: start.Add(time.Second)}, nil},
+		{webhook.DeliveryFilter{State: webhook.Pending, Until: start.Add(time.Second)}, nil},
+	} {
+		list, err := s.Deliveries(ctx, tt.filter, webhook.Page{Limit: 10})
+		must(t, err)
+		var got []webhook.DeliveryID
+		for _, d := range list.Items {
+			got = append(got, d.ID)
+		}
+		equal(t, fmt.Sprintf("%+v", tt.filter), got, tt.want)
+	}
+}
+
 // testSparse looks for what is rare among more rows than one call looks at.
 func testSparse(t *testing.T, open Open) {
 	s := open(t)
@@ -149,7 +270,7 @@ func testPatterns(t *testing.T, open Open) {
 func testSummaries(t *testing.T, open Open) {
 	s := open(t)
 	var many []webhook.Subscriber
-	for range 300 {
+	for range 41 {
 		many = append(many, subscriber(t, s))
 	}
 	lone, plain := event(s, "lone", start), event(s, "plain", start.Add(time.Second), many[:3]...)
@@ -168,11 +289,11 @@ func testSummaries(t *testing.T, open Open) {
 	equal(t, "events", got, want)
 
 	var wide []webhook.Accept
-	for i := range 100 {
+	for i := range 500 {
 		wide = append(wide, event(s, fmt.Sprint(i), start.Add(time.Hour+time.Duration(i)*time.Second), many...))
 	}
 	accept(t, s, wide...)
-	list, err := s.Events(ctx, webhook.EventFilter{}, webhook.Page{Limit: 100})
+	list, err := s.Events(ctx, webhook.EventFilter{}, webhook.Page{Limit: 500})
 	must(t, err)
 	for i, e := range list.Items {
 		n, whole := e.Deliveries[webhook.Pending], e.Deliveries[webhook.Pending] == len(many)
@@ -180,8 +301,8 @@ func testSummaries(t *testing.T, open Open) {
 			t.Fatalf("event %d of a wide page has counted %d of %d, and says partial: %v", i, n, len(many), e.Partial)
 		}
 	}
-	if list.Items[0].Partial {
-		t.Error("the newest event was not counted")
+	if list.Items[0].Partial || !list.Items[499].Partial {
+		t.Error("not the newest events were counted, but others")
 	}
 }
 

@@ -76,3 +76,6 @@ func (d *Duration) UnmarshalJSON(data []byte) error {
 	}
 	return d.UnmarshalText([]byte(text))
 }
+
+// Millis writes a measured time in milliseconds, to the microsecond.
+func Millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -1,20 +1,25 @@
-// Package query reads the one grammar in which people select events and
-// deliveries: on the filter line of the dashboard, behind a command, and as the
-// parameter q of the admin API.
+// Package query says which events and deliveries a request means. [Parse] reads
+// the one grammar in which people select them: on the filter line of the
+// dashboard, behind a command, and as the parameter q of the admin API. [Events],
+// [Deliveries] and [DeadLetters] make filters of it and of the other parameters.
 //
 //	sub:acme-* status:dead since:2h timeout
 //
 // A query consists of terms between spaces, all of which must hold. A term is a
 // key and a value around a colon, the id of an event or a delivery, or text to
 // be looked for; several pieces of text are one phrase. Quotes keep spaces
-// together, and make text of what looks like a key.
+// together, and make text of what looks like a key. A colon behind what cannot
+// be a key, as in an address or a URL, is part of the text.
 package query
 
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/pintle/pintle/app/webhook"
 )
 
 // A Query is what was read. An empty field was not given.
@@ -39,26 +44,29 @@ type Query struct {
 	Text string
 }
 
-// keys are the names of the fields, with the ones that they also go by.
-var keys = []struct {
+// A key is a field of a query under the names that it goes by, the first of them
+// its own.
+type key struct {
 	names []string
-	field func(*Query) *string
-}{
-	{[]string{"sub", "subscriber"}, func(q *Query) *string { return &q.Subscriber }},
-	{[]string{"type", "event", "event_type"}, func(q *Query) *string { return &q.Type }},
-	{[]string{"source"}, func(q *Query) *string { return &q.Source }},
-	{[]string{"client", "client_id"}, func(q *Query) *string { return &q.Client }},
-	{[]string{"status", "state"}, func(q *Query) *string { return &q.Status }},
-	{[]string{"outcome"}, func(q *Query) *string { return &q.Outcome }},
-	{[]string{"code"}, func(q *Query) *string { return &q.Code }},
-	{[]string{"since"}, func(q *Query) *string { return &q.Since }},
-	{[]string{"until"}, func(q *Query) *string { return &q.Until }},
+	field *string
 }
 
-const (
-	eventPrefix    = "evt_"
-	deliveryPrefix = "dlv_"
-)
+func (q *Query) keys() []key {
+	return []key{
+		{[]string{"sub", "subscriber"}, &q.Subscriber},
+		{[]string{"type", "event", "event_type"}, &q.Type},
+		{[]string{"source"}, &q.Source},
+		{[]string{"client", "client_id"}, &q.Client},
+		{[]string{"status", "state"}, &q.Status},
+		{[]string{"outcome"}, &q.Outcome},
+		{[]string{"code"}, &q.Code},
+		{[]string{"since"}, &q.Since},
+		{[]string{"until"}, &q.Until},
+	}
+}
+
+// maxKey is more than the longest key has, with room for mistakes.
+const maxKey = 32
 
 // Parse reads a query. Its error says which term is wrong. What a value means
 // is for whoever uses it: here, any is good that is not empty.
@@ -77,7 +85,7 @@ func Parse(s string) (Query, error) {
 			}
 			continue
 		}
-		name, after := key(rest)
+		name, after := cutKey(rest)
 		if name == "" {
 			var word string
 			word, rest = cut(rest)
@@ -108,11 +116,12 @@ func Parse(s string) (Query, error) {
 	return q, nil
 }
 
-// key returns the key that s begins with, and what stands behind its colon;
-// an empty one if s begins with something else.
-func key(s string) (name, after string) {
+// cutKey returns the key that s begins with, and what stands behind its colon; an
+// empty one if s begins with something else. Long words are no keys, whatever
+// they consist of.
+func cutKey(s string) (name, after string) {
 	name, after, found := strings.Cut(s, ":")
-	if !found || name == "" || strings.HasPrefix(after, "//") {
+	if !found || name == "" || len(name) > maxKey || strings.HasPrefix(after, "//") {
 		return "", s // nothing, or a URL
 	}
 	for _, r := range name {
@@ -150,9 +159,9 @@ func unquote(s string) (text, rest string, err error) {
 // take takes a word that is an id.
 func (q *Query) take(word string) (known bool, err error) {
 	switch {
-	case strings.HasPrefix(word, eventPrefix):
+	case strings.HasPrefix(word, webhook.EventPrefix):
 		return true, assign(&q.Event, "the event", word)
-	case strings.HasPrefix(word, deliveryPrefix):
+	case strings.HasPrefix(word, webhook.DeliveryPrefix):
 		return true, assign(&q.Delivery, "the delivery", word)
 	}
 	return false, nil
@@ -162,25 +171,51 @@ func (q *Query) set(name, value string) error {
 	if value == "" {
 		return fmt.Errorf("%s: has no value", name)
 	}
-	if name == "event" && strings.HasPrefix(value, eventPrefix) {
+	if name == "event" && strings.HasPrefix(value, webhook.EventPrefix) {
 		return assign(&q.Event, name, value)
 	}
-	var known []string
-	for _, k := range keys {
-		for _, n := range k.names {
-			if n == name {
-				return assign(k.field(q), name, value)
-			}
+	var own, all []string
+	for _, k := range q.keys() {
+		if slices.Contains(k.names, name) {
+			return assign(k.field, name, value)
 		}
-		known = append(known, k.names[0])
+		own, all = append(own, k.names[0]), append(all, k.names...)
 	}
-	return fmt.Errorf("there is no key %q; the keys are %s, and quotes make it text", name, strings.Join(known, ", "))
+	return fmt.Errorf("there is no key %q; did you mean %s? The keys are %s, and quotes make text of it",
+		name, nearest(name, all), strings.Join(own, ", "))
 }
 
-// assign gives a field its value. What is said twice must be the same.
+// nearest returns the name that differs least from what was written.
+func nearest(written string, names []string) string {
+	return slices.MinFunc(names, func(a, b string) int { return distance(written, a) - distance(written, b) })
+}
+
+// distance is how many letters must be added, taken out or changed to make one
+// word of the other (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			changed := diagonal
+			if a[i] != b[j] {
+				changed++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(changed, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// assign gives a field its value, once.
 func assign(field *string, name, value string) error {
-	if *field != "" && *field != value {
-		return fmt.Errorf("%s is given twice", name)
+	if *field != "" {
+		return fmt.Errorf("%s is given twice: %q and %q", name, *field, value)
 	}
 	*field = value
 	return nil
@@ -189,15 +224,16 @@ func assign(field *string, name, value string) error {
 // String writes the query so that it is read as the same again.
 func (q Query) String() string {
 	var terms []string
-	for _, k := range keys {
-		if value := *k.field(&q); value != "" {
-			terms = append(terms, k.names[0]+":"+quote(value))
+	for _, k := range q.keys() {
+		if *k.field != "" {
+			terms = append(terms, k.names[0]+":"+quote(*k.field))
 		}
 	}
-	for _, id := range []string{q.Event, q.Delivery} {
-		if id != "" {
-			terms = append(terms, id)
-		}
+	if q.Event != "" {
+		terms = append(terms, "event:"+quote(q.Event))
+	}
+	if q.Delivery != "" {
+		terms = append(terms, q.Delivery)
 	}
 	if q.Text != "" {
 		terms = append(terms, `"`+escape(q.Text)+`"`)

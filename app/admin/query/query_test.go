@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pintle/pintle/app/admin/api"
 	"github.com/pintle/pintle/app/admin/query"
 )
 
@@ -31,7 +32,7 @@ func TestQueriesAreReadAsTheyAreMeant(t *testing.T) {
 		{"10.0.0.1:80", query.Query{Text: "10.0.0.1:80"}},
 		{"支付:完成", query.Query{Text: "支付:完成"}},
 		{":x", query.Query{Text: ":x"}},
-		{"sub:a sub:a", query.Query{Subscriber: "a"}},
+		{`event:"evt_1 x"`, query.Query{Event: "evt_1 x"}},
 	}
 	for _, tt := range tests {
 		got, err := query.Parse(tt.text)
@@ -43,8 +44,10 @@ func TestQueriesAreReadAsTheyAreMeant(t *testing.T) {
 
 func TestWrongQueriesAreRefusedWithTheTerm(t *testing.T) {
 	for text, want := range map[string]string{
-		"stat:dead":                  `no key "stat"`,
-		"order:created":              "quotes make it text",
+		"statsu:dead":                "did you mean status?",
+		"evnt:evt_1":                 "did you mean event?",
+		"order:created":              `there is no key "order"`,
+		"sub:a sub:a":                "sub is given twice",
 		"sub:":                       "sub: has no value",
 		`sub:""`:                     "sub: has no value",
 		"sub:a subscriber:b":         "given twice",
@@ -62,12 +65,16 @@ func TestWrongQueriesAreRefusedWithTheTerm(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{"", "sub:acme-* status:dead since:2h timeout", `"a \" b" type:"x y" evt_1`, "code:5xx //x a://b", `\`, "sub:\"//\"", "dlv_\u2028x"} {
+	for _, seed := range []string{"", "sub:acme-* status:dead since:2h timeout", `"a \" b" type:"x y" evt_1`, "code:5xx //x a://b", `\`, "sub:\"//\"", "dlv_\u2028x", `event:"evt_1 x" dlv_1:"`, `event:evt_1:2`, "evt_1 evt_1", "sub:a sub:a"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		_, faults := query.Deliveries(api.DeliveryFilter{Q: text}, noon(), named)
 		q, err := query.Parse(text)
 		if err != nil {
+			if faults["q"] == "" {
+				t.Errorf("%q is a filter, but no query: %v", text, err)
+			}
 			return
 		}
 		again, err := query.Parse(q.String())

@@ -1,0 +1,130 @@
+package board
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pintle/pintle/app/admin/api"
+	"github.com/pintle/pintle/app/webhook"
+)
+
+const (
+	// late is how long something may have been due before that is worth a word.
+	late = time.Minute
+	// fewAttempts are too few to judge a subscriber by.
+	fewAttempts = 5
+	// littleRoom is what a disk should have left, in bytes and as a part of it,
+	// and largeLog what a write-ahead log should not grow to.
+	littleRoom = 1 << 30
+	littlePart = 20
+	largeLog   = 256 << 20
+)
+
+// attention lists what a person should look at, the worst first. Among the
+// equally bad, what concerns all comes before what concerns one subscriber, so
+// that many of those cannot crowd it out.
+func (b *Board) attention(ctx context.Context, stats *api.Stats, activity map[webhook.SubscriberID]webhook.Activity, subscribers []*webhook.Subscriber, now time.Time) ([]api.Finding, error) {
+	found := []api.Finding{}
+	if now.Sub(stats.Queue.OldestDue.Time) > late && stats.Queue.Pending > 0 {
+		if err := b.findOverdue(ctx, now); err != nil {
+			return nil, err
+		}
+		found = append(found, b.overdue...)
+	}
+	if n := stats.LastHour.Dead; n > 0 {
+		found = append(found, api.Finding{
+			Severity: api.Warning, Subject: "dead letters", Query: "status:dead since:1h", Text: fmt.Sprintf("%d in the last hour", n),
+		})
+	}
+	if b.o.DatabasePath != "" {
+		free, size := room(b.o.DatabasePath)
+		stats.Storage.FreeBytes = free
+		found = append(found, disk(free, size)...)
+	}
+	if stats.Storage.LogBytes > largeLog {
+		found = append(found, api.Finding{
+			Severity: api.Warning, Subject: "write-ahead log",
+			Text: fmt.Sprintf("has grown to %d MB: somebody reads the file for very long", stats.Storage.LogBytes/1e6),
+		})
+	}
+	for _, warning := range b.o.Warnings {
+		subject, text, _ := strings.Cut(warning, " ")
+		found = append(found, api.Finding{Severity: api.Warning, Subject: subject, Text: text})
+	}
+	for _, sub := range subscribers {
+		a := activity[sub.ID]
+		h := Health(&a)
+		switch {
+		case !sub.Active:
+			found = append(found, paused(sub))
+		case h.Attempts >= fewAttempts && failing(&h) > 0.5:
+			found = append(found, api.Finding{
+				Severity: api.Critical, Subject: sub.Name(), SubscriberID: sub.ID, Query: "sub:" + string(sub.ID) + " status:retrying",
+				Text: fmt.Sprintf("%d of %d attempts failed in 5 min, the last: %s", h.Failed, h.Attempts, cause(&h)),
+			})
+		}
+	}
+	slices.SortStableFunc(found, func(a, b api.Finding) int { return rank(a.Severity) - rank(b.Severity) })
+	return found[:min(len(found), maxFindings)], nil
+}
+
+func rank(s api.Severity) int { return slices.Index([]api.Severity{api.Critical, api.Warning}, s) }
+
+// findOverdue finds, now and then, what has waited too long though its
+// subscriber is not paused: what waits for a paused one is meant to.
+func (b *Board) findOverdue(ctx context.Context, now time.Time) error {
+	if fresh(b.overdueAt, now, slowFor) {
+		return nil
+	}
+	backlog, err := b.o.Store.Backlog(ctx)
+	if err != nil {
+		return err
+	}
+	var first *webhook.Subscriber
+	for _, sub := range b.o.Dispatcher.Subscribers() {
+		due, waits := backlog[sub.ID]
+		if waits && sub.Active && now.Sub(due) > late && (first == nil || due.Before(backlog[first.ID])) {
+			first = sub
+		}
+	}
+	b.overdue, b.overdueAt = nil, now
+	if first != nil {
+		b.overdue = []api.Finding{{
+			Severity: api.Critical, Subject: "queue", SubscriberID: first.ID, Query: "sub:" + string(first.ID) + " status:pending",
+			Text: fmt.Sprintf("a delivery to %s has been due for %s", first.Name(), api.Duration(now.Sub(backlog[first.ID]).Truncate(time.Second))),
+		}}
+	}
+	return nil
+}
+
+func disk(free, size int64) []api.Finding {
+	if size == 0 || free >= littleRoom && free >= size/littlePart {
+		return nil
+	}
+	return []api.Finding{{
+		Severity: api.Warning, Subject: "disk", Text: fmt.Sprintf("only %d MB of %d MB are free", free/1e6, size/1e6),
+	}}
+}
+
+// paused tells that a subscriber is sent nothing. That a person wanted it so is
+// less alarming than that its receiver did.
+func paused(sub *webhook.Subscriber) api.Finding {
+	f := api.Finding{
+		Severity: api.Warning, Subject: sub.Name(), SubscriberID: sub.ID, Query: "sub:" + string(sub.ID) + " status:pending",
+		Text: "paused: " + sub.PausedReason,
+	}
+	if strings.Contains(sub.PausedReason, "410") {
+		f.Severity = api.Critical
+	}
+	return f
+}
+
+func cause(h *api.Health) string {
+	if h.LastCode != 0 {
+		return fmt.Sprintf("HTTP %d", h.LastCode)
+	}
+	return string(h.LastOutcome)
+}
