@@ -13,11 +13,11 @@ export CGO_ENABLED := 0
 build: ## Build bin/pintle, one static binary
 	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/pintle .
 
-demo: build ## Start an appliance on scratch data and watch deliveries arrive
+demo: build ## Open the dashboard on scratch data with lively traffic
 	bin/pintle demo $(DEMO)
 
 test: ## Run the tests
-	go test ./...
+	go test -timeout 20m ./...
 
 check: tmux ## Run everything that must hold before a change lands
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
@@ -29,7 +29,7 @@ check: tmux ## Run everything that must hold before a change lands
 	@if go tool govulncheck ./...; then :; \
 	elif curl -sSfo /dev/null --max-time 10 https://vuln.go.dev/index/db.json 2>/dev/null; then exit 1; \
 	else echo "govulncheck: its database cannot be reached; skipped"; fi
-	CGO_ENABLED=1 go test -race -shuffle=on ./...
+	CGO_ENABLED=1 go test -race -shuffle=on -timeout 20m ./...
 	@git diff --exit-code || { echo "the checks have changed files"; exit 1; }
 
 # The test of the dashboard in a real terminal needs tmux, and skips without it,

@@ -195,7 +195,9 @@ func TestReadmeCommandsWork(t *testing.T) {
 	for _, name := range []string{"main.go", "go.mod", "go.sum", "schema.sql", "config.example.toml", "Makefile", "app", "storage", "tui"} {
 		copyTree(t, name, filepath.Join(dir, name))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
+	// The first command builds the program, on a fresh machine with all that it
+	// is made of.
+	ctx, cancel := context.WithTimeout(context.Background(), 20*patience)
 	defer cancel()
 	shell := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", commands)
 	shell.Dir = dir
