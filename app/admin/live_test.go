@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -585,4 +586,29 @@ func TestClientReadsTheTailUntilTheApplianceStops(t *testing.T) {
 			t.Errorf("with a context that has ended: %v", err)
 		}
 	}
+}
+
+func TestQuietTailShowsThatItIsAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		live := feed.New(time.Now())
+		handler := admin.New(admin.Options{Feed: live, Logger: slog.New(slog.DiscardHandler)}).Socket
+		ctx, leave := context.WithCancel(t.Context())
+		r := httptest.NewRequestWithContext(ctx, "GET", "http://localhost/api/v1/tail?kind=attempt", nil)
+		w := httptest.NewRecorder()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			handler.ServeHTTP(w, r)
+		}()
+		// What is not selected does not count as a sign of life.
+		for range 50 {
+			time.Sleep(time.Second)
+			live.Accepted(&webhook.Event{ReceivedAt: time.Now()}, 0, false)
+		}
+		leave()
+		<-ended
+		if got := strings.Count(w.Body.String(), ": nothing new\n\n"); got != 3 || strings.Contains(w.Body.String(), "data:") {
+			t.Errorf("in 50 quiet seconds it wrote %q", w.Body)
+		}
+	})
 }

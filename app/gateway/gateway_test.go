@@ -466,3 +466,45 @@ type panicking struct{}
 func (panicking) Publish(context.Context, webhook.Event, webhook.DedupeKey) (webhook.Accepted, []webhook.NewDelivery, error) {
 	panic("a bug")
 }
+
+func TestEachRequestIsObservedWithItsResultAndHealthChecksAreNot(t *testing.T) {
+	seen := make(chan gateway.Receipt, 10)
+	server, p := newServer(t, func(o *gateway.Options) { o.Observe = func(r gateway.Receipt) { seen <- r } })
+	last := func() gateway.Receipt {
+		t.Helper()
+		if len(seen) != 1 {
+			t.Fatalf("observed %d times", len(seen))
+		}
+		r := <-seen
+		if r.Source != "inbound" || r.Took <= 0 || r.Took > time.Minute || time.Since(r.At) > time.Minute {
+			t.Errorf("observed %+v", r)
+		}
+		return r
+	}
+	text := body(time.Now().Unix(), `{}`)
+	post(t, server, text)
+	if r := last(); r.Result != "received" || r.Status != 200 || r.RequestID != "" {
+		t.Errorf("a new event: %+v", r)
+	}
+	post(t, server, text)
+	if r := last(); r.Result != "duplicate" || r.Status != 200 || r.RequestID != "" {
+		t.Errorf("a repeat: %+v", r)
+	}
+	_, answer, _ := post(t, server, text, header("X-Agent-Signature", "sha256=00"))
+	if r := last(); r.Result != "invalid_signature" || r.Status != 401 || string(r.RequestID) != answer["request_id"] {
+		t.Errorf("a wrong signature: %+v, answered %v", r, answer)
+	}
+	p.err = webhook.ErrStorageFull
+	post(t, server, text)
+	if r := last(); r.Result != "storage_full" || r.Status != 507 || r.RequestID == "" {
+		t.Errorf("without room: %+v", r)
+	}
+	response, err := http.Get(server.URL + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if len(seen) > 0 {
+		t.Errorf("a health check was observed: %+v", <-seen)
+	}
+}
