@@ -68,6 +68,9 @@ func (g *globals) start(ctx context.Context, c *config.Config, logger *slog.Logg
 		Open: func(ctx context.Context, onCommit func(int, time.Duration)) (webhook.Store, error) {
 			return storage.Open(ctx, storage.Options{
 				Path: c.Storage.Path, Schema: g.build.Schema, Synchronous: c.Storage.Synchronous, OnCommit: onCommit,
+				OnUpgrade: func(from, to int, copied string) {
+					logger.Info("upgrading the database", "from", from, "to", to, "copy", copied)
+				},
 			})
 		},
 	})

@@ -18,7 +18,7 @@ var migrations embed.FS
 // upgrade brings a file of an older version to the newest schema, after copying
 // it. Each step is one transaction that also sets the version, so a crash
 // leaves a file that the next start goes on with.
-func upgrade(ctx context.Context, path string) error {
+func upgrade(ctx context.Context, path string, onUpgrade func(from, to int, copied string)) error {
 	version, err := storedVersion(ctx, path)
 	if err != nil {
 		return fmt.Errorf("read the schema's version: %w", err)
@@ -36,6 +36,9 @@ func upgrade(ctx context.Context, path string) error {
 	copied := fmt.Sprintf("%s.v%d-%s.backup", path, version, time.Now().UTC().Format("20060102T150405Z"))
 	if err := backup(ctx, db, copied); err != nil {
 		return fmt.Errorf("copy the database before its upgrade: %w", translate(err))
+	}
+	if onUpgrade != nil {
+		onUpgrade(version, schemaVersion, copied)
 	}
 	for version < schemaVersion {
 		version++

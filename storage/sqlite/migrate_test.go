@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite"
 )
 
 // frozen makes the file that the text in testdata describes.
@@ -190,10 +191,19 @@ func TestUpgradeLeavesACopyOfTheOldFile(t *testing.T) {
 	if _, err := reader.Exec(`INSERT INTO settings (name, value) VALUES ('in the log', 'x')`); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open(t, path); err != nil {
+	var told []string
+	s, err := sqlite.Open(t.Context(), sqlite.Options{
+		Path: path, Schema: schema(t), Synchronous: "full",
+		OnUpgrade: func(from, to int, copied string) { told = append(told, fmt.Sprint(from, to, copied)) },
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer s.Close()
 	copies := backups(t, path)
+	if want := []string{fmt.Sprint(1, 2, copies[0])}; !cmp.Equal(told, want) {
+		t.Errorf("told of %v, want %v", told, want)
+	}
 	if len(copies) != 1 || !strings.HasPrefix(copies[0], path+".v1-") || !strings.HasSuffix(copies[0], ".backup") {
 		t.Fatalf("copies are %v", copies)
 	}

@@ -60,6 +60,9 @@ type Options struct {
 	// OnCommit, if not nil, is told of each commit: how many writes shared it,
 	// and how long it took. The next commit waits for it to return.
 	OnCommit func(writes int, took time.Duration)
+	// OnUpgrade, if not nil, is told before a file of an older schema is
+	// upgraded, which can take a while, where its copy is.
+	OnUpgrade func(from, to int, copied string)
 }
 
 // ErrInUse says that another process has the file open.
@@ -101,7 +104,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		if err := create(ctx, path, o.Schema); err != nil {
 			return nil, fmt.Errorf("create database %s: %w", path, err)
 		}
-	} else if err := upgrade(ctx, path); err != nil {
+	} else if err := upgrade(ctx, path, o.OnUpgrade); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	if s.writer, err = openWriter(ctx, path, o); err != nil {
