@@ -113,6 +113,22 @@ func TestDecodeNamesFaultsOfANestedObject(t *testing.T) {
 	}
 }
 
+func TestDecodeTakesNoNullForAList(t *testing.T) {
+	var purge api.DeadFilter
+	faults, err := decode([]byte(`{"ids":null,"filter":null}`), &purge)
+	if err != nil || len(faults) != 1 || faults["ids"] == "" {
+		t.Errorf("got %v, %v", faults, err)
+	}
+}
+
+func TestDecodeKeepsADefaultThatIsGivenForNull(t *testing.T) {
+	overlap := api.Duration(time.Hour)
+	rotation := api.Rotation{Overlap: &overlap}
+	if faults, err := decode([]byte(`{"overlap":null}`), &rotation); err != nil || len(faults) > 0 || overlap != api.Duration(time.Hour) {
+		t.Errorf("got %s, %v, %v", overlap, faults, err)
+	}
+}
+
 func TestDecodeGivesADefaultForNull(t *testing.T) {
 	var change api.SubscriberChange
 	faults, err := decode([]byte(`{"timeout":null,"headers":null,"description":null}`), &change)

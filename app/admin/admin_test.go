@@ -396,13 +396,15 @@ func TestSubscriberGoesThroughItsLife(t *testing.T) {
 
 func TestSubscriberWithoutASecretGetsOneAndIsActive(t *testing.T) {
 	a := start(t)
-	status, _, body := a.request(t, "POST", "/api/v1/subscribers", `{"url":"https://a.example/200","events":["*"]}`)
-	var added api.Subscriber
-	if err := json.Unmarshal([]byte(body), &added); err != nil || status != 201 {
-		t.Fatalf("%d %s", status, body)
-	}
-	if !strings.HasPrefix(added.Secret, webhook.SecretPrefix) || !added.Active {
-		t.Errorf("got %s", body)
+	for _, request := range []string{`{"url":"https://a.example/200","events":["*"]}`, `{"url":"https://a.example/200","events":["*"],"secret":null}`} {
+		status, _, body := a.request(t, "POST", "/api/v1/subscribers", request)
+		var added api.Subscriber
+		if err := json.Unmarshal([]byte(body), &added); err != nil || status != 201 {
+			t.Fatalf("%d %s", status, body)
+		}
+		if !strings.HasPrefix(added.Secret, webhook.SecretPrefix) || !added.Active {
+			t.Errorf("got %s", body)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -15,6 +16,9 @@ import (
 
 // pageSize is how many deliveries or events are read, and dealt with, at once.
 const pageSize = 500
+
+// maxNamed is how many wrong ids a fault names.
+const maxNamed = 20
 
 func (s *server) registerDeadLetters() {
 	tags := []string{"dead letters"}
@@ -168,7 +172,11 @@ func (s *server) eachNamed(ctx context.Context, ids []webhook.DeliveryID, visit 
 		}
 	}
 	if len(others) > 0 {
-		return invalidRequest(webhook.FieldsError{"ids": "these are not dead letters: " + strings.Join(others, ", ")})
+		fault := "these are not dead letters: " + strings.Join(others[:min(len(others), maxNamed)], ", ")
+		if more := len(others) - maxNamed; more > 0 {
+			fault += fmt.Sprintf(" and %d more", more)
+		}
+		return invalidRequest(webhook.FieldsError{"ids": fault})
 	}
 	for len(dead) > 0 {
 		n := min(pageSize, len(dead))

@@ -20,9 +20,10 @@ import (
 // does not have. The error is a [*problem] with the body as a whole.
 //
 // Names are compared exactly. A null leaves a field as it is; where the field
-// is a pointer, it is set to a zero value instead, so that a change can say
-// "the default again". A truth value cannot be null, as nobody could tell which
-// of the two that is. What stands in a field of raw JSON is kept byte for byte.
+// is a pointer to nothing, it is set to a zero value instead, so that a change
+// can say "the default again". A truth value cannot be null, as nobody could tell
+// which of the two that is, nor can a list, which could be empty or not given.
+// What stands in a field of raw JSON is kept byte for byte.
 func decode(raw []byte, target any) (webhook.FieldsError, error) {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return nil, badRequest("empty_body", "The request has no body.")
@@ -59,11 +60,15 @@ func set(value jsontext.Value, field reflect.Value, name string, faults webhook.
 		return
 	}
 	null := value.Kind() == 'n'
+	definite := field.Kind() == reflect.Bool || field.Kind() == reflect.Slice
 	if field.Kind() == reflect.Pointer {
-		field.Set(reflect.New(field.Type().Elem()))
+		if field.IsNil() {
+			field.Set(reflect.New(field.Type().Elem()))
+		}
 		field = field.Elem()
+		definite = field.Kind() == reflect.Bool
 	}
-	if null && field.Kind() != reflect.Bool {
+	if null && !definite {
 		return
 	}
 	if field.Kind() == reflect.Struct {

@@ -84,6 +84,7 @@ func listen(t *testing.T) *network {
 	handlers := admin.New(admin.Options{
 		Store: n.store, Dispatcher: dispatcher, Logger: logger, Version: "test",
 		InboundSecret: func() webhook.Secret { return inboundSecret },
+		Sandbox:       echo{},
 		Hosts:         []string{"Pintle.example", "*.wild.example"}, Feed: n.feed,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "webhook_queue_depth 0\n") }),
 	})

@@ -52,17 +52,23 @@ func TestRotationKeepsTheOldSecretForItsOverlap(t *testing.T) {
 		}
 		return time.Until(s.OldSecretUntil.Time).Round(time.Minute)
 	}
+	rotated, err := a.RotateSecret(ctx, s.ID, api.Rotation{Secret: "mine", Overlap: value(api.Duration(time.Hour))})
+	if err != nil || rotated.Secret != "mine" || overlap(rotated) != time.Hour {
+		t.Errorf("with a secret and an hour: %+v, %v", rotated, err)
+	}
 	status, _, body := a.request(t, "POST", "/api/v1/subscribers/"+string(s.ID)+"/rotate-secret", "")
-	var rotated api.Subscriber
+	rotated = api.Subscriber{}
 	if err := json.Unmarshal([]byte(body), &rotated); err != nil || status != 200 {
 		t.Fatalf("%d %s", status, body)
 	}
 	if !strings.HasPrefix(rotated.Secret, webhook.SecretPrefix) || rotated.Secret == s.Secret || overlap(rotated) != 24*time.Hour {
 		t.Errorf("without a body: %+v", rotated)
 	}
-	rotated, err := a.RotateSecret(ctx, s.ID, api.Rotation{Secret: "mine", Overlap: value(api.Duration(time.Hour))})
-	if err != nil || rotated.Secret != "mine" || overlap(rotated) != time.Hour {
-		t.Errorf("with a secret and an hour: %+v, %v", rotated, err)
+	if rotated, err = a.RotateSecret(ctx, s.ID, api.Rotation{Overlap: value(api.Duration(time.Minute))}); err != nil || overlap(rotated) != 24*time.Hour {
+		t.Errorf("one that was replaced earlier and stays longer is not told of: %+v, %v", rotated, err)
+	}
+	if status, _, body := a.request(t, "POST", "/api/v1/subscribers/"+string(s.ID)+"/rotate-secret", `{"secret":"mine","overlap":null}`); status != 200 || !strings.Contains(body, "old_secret_until") {
+		t.Errorf("an overlap of null is none and not the default: %d %s", status, body)
 	}
 	if secret, err := a.SubscriberSecret(ctx, s.ID); err != nil || secret.Reveal() != "mine" {
 		t.Errorf("the secret is %q, %v", secret.Reveal(), err)

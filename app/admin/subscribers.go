@@ -120,14 +120,13 @@ func (s *server) listSubscribers(ctx context.Context, in *api.PageQuery) (*answe
 }
 
 func (s *server) addSubscriber(ctx context.Context, in *bodyInput) (*answer[api.Subscriber], error) {
-	change, faults, err := decodeSubscriber(in.RawBody)
+	secret := webhook.NewSecret().Reveal()
+	change := api.SubscriberChange{Secret: &secret}
+	faults, err := decodeSubscriber(in.RawBody, &change)
 	if err != nil {
 		return nil, err
 	}
 	added := webhook.Subscriber{Active: true}
-	if change.Secret == nil {
-		added.Secret = webhook.NewSecret()
-	}
 	apply(change, &added)
 	if err := s.judge(change, &added, faults); err != nil {
 		return nil, err
@@ -155,7 +154,8 @@ func (s *server) showSubscriber(ctx context.Context, in *subscriberInput) (*answ
 }
 
 func (s *server) changeSubscriber(ctx context.Context, in *subscriberBody) (*answer[api.Subscriber], error) {
-	change, faults, err := decodeSubscriber(in.RawBody)
+	var change api.SubscriberChange
+	faults, err := decodeSubscriber(in.RawBody, &change)
 	if err != nil {
 		return nil, err
 	}
@@ -208,29 +208,27 @@ func (s *server) showSecret(_ context.Context, in *subscriberInput) (*answer[api
 }
 
 func (s *server) rotateSecret(ctx context.Context, in *subscriberBody) (*answer[api.Subscriber], error) {
-	rotation := api.Rotation{}
+	overlap := api.Duration(defaultOverlap)
+	rotation := api.Rotation{Overlap: &overlap}
 	if len(in.RawBody) > 0 {
 		faults, err := decode(in.RawBody, &rotation)
 		if err != nil {
 			return nil, err
 		}
-		if o := rotation.Overlap; o != nil && (*o < 0 || time.Duration(*o) > maxOverlap) {
+		if overlap < 0 || time.Duration(overlap) > maxOverlap {
 			faults["overlap"] = "must be between 0s and " + api.Duration(maxOverlap).String()
 		}
 		if len(faults) > 0 {
 			return nil, invalidRequest(faults)
 		}
 	}
-	fresh, overlap := webhook.Secret(rotation.Secret), defaultOverlap
+	fresh := webhook.Secret(rotation.Secret)
 	if fresh == "" {
 		fresh = webhook.NewSecret()
 	}
-	if rotation.Overlap != nil {
-		overlap = time.Duration(*rotation.Overlap)
-	}
 	changed, err := s.o.Dispatcher.UpdateSubscriber(ctx, in.ID, func(sub *webhook.Subscriber) error {
 		now := time.Now()
-		sub.Rotate(fresh, now, now.Add(overlap))
+		sub.Rotate(fresh, now, now.Add(time.Duration(overlap)))
 		return nil
 	})
 	if err != nil {
@@ -301,15 +299,14 @@ func (s *server) update(ctx context.Context, id webhook.SubscriberID, change fun
 }
 
 // decodeSubscriber reads fields of a subscriber, with the faults by name.
-func decodeSubscriber(raw []byte) (api.SubscriberChange, webhook.FieldsError, error) {
-	var change api.SubscriberChange
-	faults, err := decode(raw, &change)
+func decodeSubscriber(raw []byte, change *api.SubscriberChange) (webhook.FieldsError, error) {
+	faults, err := decode(raw, change)
 	for _, name := range []string{"id", "created_at", "updated_at", "paused_reason"} {
 		if _, given := faults[name]; given {
 			faults[name] = "is set by Pintle"
 		}
 	}
-	return change, faults, err
+	return faults, err
 }
 
 // apply gives the subscriber the fields that the change names.
@@ -380,8 +377,12 @@ func wireSubscriber(s *webhook.Subscriber) api.Subscriber {
 	for _, wait := range s.Schedule {
 		wire.Schedule = append(wire.Schedule, api.Duration(wait))
 	}
-	if len(s.OldSecrets) > 0 && time.Now().Before(s.OldSecrets[0].Until) {
-		wire.OldSecretUntil = api.Time{Time: s.OldSecrets[0].Until}
+	// One that was replaced earlier may stay valid longer.
+	now := time.Now()
+	for _, old := range s.OldSecrets {
+		if old.Until.After(now) && old.Until.After(wire.OldSecretUntil.Time) {
+			wire.OldSecretUntil = api.Time{Time: old.Until}
+		}
 	}
 	return wire
 }

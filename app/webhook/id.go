@@ -105,8 +105,11 @@ func (g *IDs) Parse(prefix, id string) (sequence int64, ok bool) {
 // as much as the clock had jumped back by then.
 func MadeAt(sequence int64) time.Time { return time.UnixMilli(sequence >> counterBits).UTC() }
 
-// FirstAt returns the smallest sequence number of an id that is made at t.
-func FirstAt(t time.Time) int64 { return t.UnixMilli() << counterBits }
+// FirstAt returns the smallest sequence number of an id that is made at t. Of a
+// time before any id, or behind all, it returns the bound of what ids can be.
+func FirstAt(t time.Time) int64 {
+	return min(max(t.UnixMilli(), 0), math.MaxInt64>>counterBits) << counterBits
+}
 
 func (g *IDs) next(now time.Time) int64 {
 	sequence := now.UnixMilli()<<counterBits | rand.Int64N(1<<(counterBits-1))

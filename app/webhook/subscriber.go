@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -180,6 +181,8 @@ func validURL(raw string) error {
 		return fmt.Errorf("must begin with http:// or https://")
 	case u.Hostname() == "":
 		return fmt.Errorf("names no host")
+	case !validPort(u.Port()):
+		return fmt.Errorf("the port is not between 1 and 65535")
 	case u.User != nil:
 		return fmt.Errorf("must not carry a user or password")
 	case u.Fragment != "" || strings.HasSuffix(raw, "#"):
@@ -188,16 +191,29 @@ func validURL(raw string) error {
 	return nil
 }
 
+// validPort reports whether the port of a URL can be called; without one, its
+// scheme has one.
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
+}
+
 func validHeaders(headers map[string]string) error {
 	if len(headers) > 50 {
 		return fmt.Errorf("at most 50 headers")
 	}
+	known := map[string]bool{}
 	for name, value := range headers {
+		canonical := http.CanonicalHeaderKey(name)
+		if known[canonical] {
+			return fmt.Errorf("%s is given twice", canonical)
+		}
+		known[canonical] = true
 		if !headerName(name) {
 			return fmt.Errorf("%q is not a header name of letters, digits, - and _", name)
 		}
 		if ReservedHeader(name) {
-			return fmt.Errorf("%s is set by Pintle", http.CanonicalHeaderKey(name))
+			return fmt.Errorf("%s is set by Pintle", canonical)
 		}
 		if len(value) > 4096 || strings.TrimSpace(value) != value || !printable(value) {
 			return fmt.Errorf("%s: at most 4096 printable characters without spaces around them", name)

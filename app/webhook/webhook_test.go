@@ -81,6 +81,20 @@ func TestIDsTellTheirTimeAndInstallation(t *testing.T) {
 	}
 }
 
+func TestTimesThatNoIDHasStandBeforeOrBehindAll(t *testing.T) {
+	now := webhook.FirstAt(time.Unix(1731602712, 0))
+	for _, before := range []time.Time{{}, time.Unix(-1, 0), time.Unix(0, 0)} {
+		if first := webhook.FirstAt(before); first != 0 {
+			t.Errorf("the first at %s is %d", before, first)
+		}
+	}
+	for _, behind := range []time.Time{time.Date(2110, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), time.Unix(1<<40, 0)} {
+		if first := webhook.FirstAt(behind); first <= now {
+			t.Errorf("the first at %s is %d, before what is now", behind, first)
+		}
+	}
+}
+
 func TestWaitsAreLengthenedNeverShortened(t *testing.T) {
 	policy := webhook.RetryPolicy{Retries: 8, Schedule: webhook.DefaultSchedule(), Jitter: 0.1}
 	rapid.Check(t, func(t *rapid.T) {
@@ -136,6 +150,8 @@ func TestSubscriberFaultsAreAllNamed(t *testing.T) {
 		{"url", func(s *webhook.Subscriber) { s.URL = "https://me:pass@example.com" }},
 		{"url", func(s *webhook.Subscriber) { s.URL = "https://example.com/#a" }},
 		{"url", func(s *webhook.Subscriber) { s.URL = "https://example.com/\n" }},
+		{"url", func(s *webhook.Subscriber) { s.URL = "https://example.com:65536/" }},
+		{"url", func(s *webhook.Subscriber) { s.URL = "https://example.com:0/" }},
 		{"secret", func(s *webhook.Subscriber) { s.Secret = "" }},
 		{"secret", func(s *webhook.Subscriber) { s.Secret = "a\x1b[31m" }},
 		{"events", func(s *webhook.Subscriber) { s.Events = nil }},
@@ -145,6 +161,7 @@ func TestSubscriberFaultsAreAllNamed(t *testing.T) {
 		{"headers", func(s *webhook.Subscriber) { s.Headers = map[string]string{"X-AGENT-signature": "x"} }},
 		{"headers", func(s *webhook.Subscriber) { s.Headers = map[string]string{"a b": "x"} }},
 		{"headers", func(s *webhook.Subscriber) { s.Headers = map[string]string{"A": "x\r\nB: y"} }},
+		{"headers", func(s *webhook.Subscriber) { s.Headers = map[string]string{"X-A": "1", "x-a": "2"} }},
 		{"timeout", func(s *webhook.Subscriber) { s.Timeout = 61 * time.Second }},
 		{"concurrency", func(s *webhook.Subscriber) { s.Concurrency = -1 }},
 		{"schedule", func(s *webhook.Subscriber) { s.Schedule = webhook.Schedule{-1} }},

@@ -110,8 +110,9 @@ type DeliveryFilter struct {
 type DeadFilter struct {
 	// Filter selects among the dead letters; the zero value selects all.
 	Filter DeliveryFilter `json:"filter,omitzero" doc:"an empty one selects all dead letters"`
-	// IDs select dead letters by name, in place of a filter.
-	IDs []webhook.DeliveryID `json:"ids,omitempty" nullable:"false" doc:"these dead letters, in place of a filter"`
+	// IDs select dead letters by name, in place of a filter: none if there are
+	// none in it, which is not the same as nil.
+	IDs []webhook.DeliveryID `json:"ids,omitzero" nullable:"false" doc:"these dead letters, in place of a filter"`
 	// DryRun only counts.
 	DryRun bool `json:"dry_run" required:"false" doc:"count what is selected, and change nothing"`
 }
@@ -120,7 +121,7 @@ type DeadFilter struct {
 type DeadReplay struct {
 	DeadFilter
 	// Rate is how many are sent in a second at most; zero: all at once.
-	Rate float64 `json:"rate,omitempty" doc:"how many are sent in a second at most; missing: all at once"`
+	Rate float64 `json:"rate,omitempty" doc:"how many are sent in a second at most, from 0.001 to 100000; missing or 0: all at once"`
 }
 
 // An EventReplay asks for new deliveries of stored events.
@@ -130,7 +131,7 @@ type EventReplay struct {
 	// that do.
 	Subscriber webhook.SubscriberID `json:"subscriber,omitempty" doc:"only to this subscriber, of those that receive the events"`
 	DryRun     bool                 `json:"dry_run" required:"false" doc:"count what is selected, and change nothing"`
-	Rate       float64              `json:"rate,omitempty" doc:"how many deliveries are sent in a second at most; missing: all at once"`
+	Rate       float64              `json:"rate,omitempty" doc:"how many deliveries are sent in a second at most, from 0.001 to 100000; missing or 0: all at once"`
 }
 
 // A ReplayTo asks for new deliveries of one event.

@@ -7,9 +7,9 @@ type Subscriber struct {
 	ID       webhook.SubscriberID `json:"id"`
 	ClientID string               `json:"client_id"`
 	URL      string               `json:"url"`
-	// Secret is there in the answer that made the subscriber, and empty in all
-	// others.
-	Secret      string            `json:"secret,omitempty" doc:"only in the answer that made the subscriber"`
+	// Secret is there in the answer that made it, with the subscriber or by a
+	// rotation, and empty in all others.
+	Secret      string            `json:"secret,omitempty" doc:"only in the answer that made it: with the subscriber, or by a rotation"`
 	Events      []webhook.Pattern `json:"events" nullable:"false"`
 	Active      bool              `json:"active"`
 	Description string            `json:"description"`
@@ -24,28 +24,28 @@ type Subscriber struct {
 	UpdatedAt   Time       `json:"updated_at" format:"date-time"`
 	// PausedReason says who or what paused it.
 	PausedReason string `json:"paused_reason,omitempty" doc:"who or what paused it; missing while it is active"`
-	// OldSecretUntil is until when a secret that was replaced is valid too;
-	// zero: none is.
+	// OldSecretUntil is until when a secret that was replaced is valid too, the
+	// last of them if there are more; zero: none is.
 	OldSecretUntil Time `json:"old_secret_until,omitzero" format:"date-time" doc:"until when a secret that was replaced still signs too; missing: none does"`
 	// Health is how it does; only where a subscriber is listed or shown.
 	Health *Health `json:"health,omitempty" doc:"how it does; only where a subscriber is listed or shown"`
 }
 
-// Health is how a subscriber does. Rates and latencies are those of the last
-// hour.
+// Health is how a subscriber does. Attempts and latencies are those of the last
+// hour; in [SubscriberStats], of the last five minutes.
 type Health struct {
-	Attempts int64 `json:"attempts" doc:"attempts in the last hour"`
-	Failed   int64 `json:"failed" doc:"how many of those failed"`
+	Attempts int64 `json:"attempts" doc:"attempts in the last hour; in the statistics, in the last five minutes"`
+	Failed   int64 `json:"failed" doc:"how many of those attempts failed"`
 	// P50MS and P95MS are latencies in milliseconds; zero without attempts.
 	P50MS float64 `json:"p50_ms" doc:"median duration of an attempt, in milliseconds"`
 	P95MS float64 `json:"p95_ms" doc:"95th percentile of it"`
 	// Pending is how many deliveries wait, Retrying how many of those after at
 	// least one attempt, and Dead how many are dead letters.
 	Pending  int64 `json:"pending" doc:"deliveries that wait"`
-	Retrying int64 `json:"retrying" doc:"how many of those after at least one attempt"`
+	Retrying int64 `json:"retrying" doc:"how many of those that wait were tried"`
 	Dead     int64 `json:"dead" doc:"dead letters"`
-	// LastAt is when the last attempt of the hour ended; zero: there was none.
-	LastAt      Time            `json:"last_at,omitzero" format:"date-time" doc:"when the last attempt of the hour ended; missing: there was none"`
+	// LastAt is when the last of the attempts ended; zero: there was none.
+	LastAt      Time            `json:"last_at,omitzero" format:"date-time" doc:"when the last of the attempts ended; missing: there was none"`
 	LastOutcome webhook.Outcome `json:"last_outcome,omitempty"`
 	LastCode    int             `json:"last_code,omitempty"`
 }

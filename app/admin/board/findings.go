@@ -116,7 +116,7 @@ func paused(sub *webhook.Subscriber) api.Finding {
 		Severity: api.Warning, Subject: sub.Name(), SubscriberID: sub.ID, Query: "sub:" + string(sub.ID) + " status:pending",
 		Text: "paused: " + sub.PausedReason,
 	}
-	if strings.Contains(sub.PausedReason, "410") {
+	if strings.Contains(sub.PausedReason, "410 Gone") {
 		f.Severity = api.Critical
 	}
 	return f

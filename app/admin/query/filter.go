@@ -1,11 +1,13 @@
 package query
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pintle/pintle/app/admin/api"
 	"github.com/pintle/pintle/app/webhook"
@@ -14,6 +16,10 @@ import (
 // FirstMillis is a time in Unix seconds, in the year 5138: whoever gives this or
 // a later one means milliseconds.
 const FirstMillis = 100_000_000_000
+
+// maxQuery bounds a query, in bytes: looking for a text costs its length times
+// that of what it is looked for in.
+const maxQuery = 1000
 
 // Events makes the filter that the parameters mean at the time, and names their
 // faults.
@@ -79,12 +85,24 @@ type merge struct {
 }
 
 func newMerge(text string) *merge {
-	q, err := Parse(text)
+	q, err := parseBounded(text)
 	m := &merge{q: q, faults: webhook.FieldsError{}}
 	if err != nil {
 		m.faults["q"] = err.Error()
 	}
 	return m
+}
+
+// parseBounded is [Parse] of a text that an engine can look for. One with a NUL
+// would end there, and then be found everywhere.
+func parseBounded(text string) (Query, error) {
+	switch {
+	case len(text) > maxQuery:
+		return Query{}, fmt.Errorf("longer than %d bytes", maxQuery)
+	case !utf8.ValidString(text) || strings.ContainsRune(text, 0):
+		return Query{}, errors.New("must be text in UTF-8, without a NUL")
+	}
+	return Parse(text)
 }
 
 // keyOf names a parameter as the query does.
@@ -219,6 +237,10 @@ func parseMoment(s string, now time.Time) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("%q is neither RFC 3339 nor Unix seconds nor a duration such as 2h", s)
+	}
+	if t.Unix() <= 0 {
+		// The first moment of all would mean that there is no bound.
+		return time.Time{}, fmt.Errorf("%s is not a time of anything here", s)
 	}
 	return t, nil
 }

@@ -22,7 +22,7 @@ func TestMomentIsRFC3339OrUnixSecondsOrLongAgo(t *testing.T) {
 			t.Errorf("%q: got %v, %v; want %v", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"yesterday", "-2h", "-5", "0", "1735819200000", "2025-01-02", "2h ago", " 2h"} {
+	for _, in := range []string{"yesterday", "-2h", "-5", "0", "1735819200000", "2025-01-02", "2h ago", " 2h", "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z"} {
 		if got, err := parseMoment(in, now); err == nil {
 			t.Errorf("%q: got %v, want an error", in, got)
 		}

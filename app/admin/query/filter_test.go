@@ -63,6 +63,10 @@ func TestEveryFaultHasItsName(t *testing.T) {
 		field, says string
 	}{
 		{deliveries(api.DeliveryFilter{Q: "colour:red"}), "q", `"colour"`},
+		{deliveries(api.DeliveryFilter{Q: strings.Repeat("x", 1001)}), "q", "longer than 1000 bytes"},
+		{deliveries(api.DeliveryFilter{Q: "a\x00"}), "q", "without a NUL"},
+		{events(api.EventFilter{Q: "a\xff"}), "q", "UTF-8"},
+		{deliveries(api.DeliveryFilter{Q: "until:0001-01-01T00:00:00Z"}), "q", "until: 0001"},
 		{deliveries(api.DeliveryFilter{Q: "status:lost"}), "q", `status: "lost" must be one of pending, delivered, dead, cancelled, retrying`},
 		{deliveries(api.DeliveryFilter{Q: "outcome:bad"}), "q", `outcome: "bad"`},
 		{deliveries(api.DeliveryFilter{Q: "code:5x"}), "q", `code: "5x"`},
@@ -97,4 +101,42 @@ func TestEveryFaultHasItsName(t *testing.T) {
 			t.Errorf("got %v, want only %s with %q", c.faults, c.field, c.says)
 		}
 	}
+}
+
+// FuzzDeadLetters holds the filter of a foreign query, which may say what is to
+// be deleted, to these rules: what is wrong with it is said under its name, and
+// what is not wrong bounds the filter.
+func FuzzDeadLetters(f *testing.F) {
+	for _, seed := range []string{"", "sub:a status:dead since:2h x", "until:0001-01-01T00:00:00Z", "until:0s type:a.** code:5xx", "since:99999999999 evt_1 dlv_1", "outcome:ok client:c \x00", `sub:"a b" "until:1h"`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		q, err := query.Parse(text)
+		filter, faults := query.DeadLetters(api.DeliveryFilter{Q: text}, noon(), named)
+		if filter.State != webhook.Dead {
+			t.Errorf("%q selects what is %s", text, filter.State)
+		}
+		if len(faults) > 0 {
+			if len(faults) > 1 || faults["q"] == "" {
+				t.Errorf("%q has the faults %v", text, faults)
+			}
+			return
+		}
+		if err != nil {
+			t.Fatalf("%q passes in spite of %v", text, err)
+		}
+		for _, c := range []struct {
+			said  string
+			bound bool
+		}{
+			{q.Subscriber, len(filter.Subscribers) == 1}, {q.Type, filter.EventType != ""}, {q.Client, filter.ClientID != ""},
+			{q.Outcome, filter.Outcome != ""}, {q.Code, filter.CodeFrom >= 100 && filter.CodeTo >= filter.CodeFrom},
+			{q.Since, !filter.Since.IsZero()}, {q.Until, !filter.Until.IsZero()}, {q.Event, filter.EventID != ""},
+			{q.Delivery, filter.ID != ""}, {q.Text, filter.Text != ""},
+		} {
+			if c.said != "" && !c.bound {
+				t.Errorf("%q: %q does not bound %+v", text, c.said, filter)
+			}
+		}
+	})
 }
