@@ -40,7 +40,7 @@ func (s *server) registerEvents() {
 	register(s, webhook.Operator, huma.Operation{
 		OperationID: "replay-events", Method: http.MethodPost, Path: api.Prefix + "/replays", Tags: tags,
 		Summary: "Make new deliveries of the events that a filter selects", RequestBody: replay,
-		Description: "To all subscribers that receive such events now, or to the one of them that is named. An empty filter selects all events. A replay that is cut short has replayed the newest.",
+		Description: "To all subscribers that receive such events now, or to the one of them that is named. An empty filter selects all events, save that test events are passed over. A replay that is cut short has replayed the newest.",
 	}, s.replayEvents)
 }
 
@@ -246,6 +246,9 @@ func (s *server) replayEvents(ctx context.Context, in *bodyInput) (*answer[api.R
 func (s *server) replayPage(ctx context.Context, events []webhook.EventSummary, to webhook.SubscriberID, due time.Time, every time.Duration) (made int, err error) {
 	var replays []webhook.Replay
 	for i := range events {
+		if events[i].Type == testType {
+			continue // it was meant for the one whose test it was
+		}
 		for _, id := range s.o.Dispatcher.Recipients(&events[i].Event) {
 			if to == "" || id == to {
 				replays = append(replays, webhook.Replay{EventID: events[i].ID, Delivery: webhook.NewDelivery{SubscriberID: id}, DueAt: due})

@@ -128,7 +128,7 @@ func (s *server) addSubscriber(ctx context.Context, in *bodyInput) (*answer[api.
 	}
 	added := webhook.Subscriber{Active: true}
 	apply(change, &added)
-	if err := s.judge(change, &added, faults); err != nil {
+	if err := s.judge(change, &added, added.Validate(), faults); err != nil {
 		return nil, err
 	}
 	if added, err = s.o.Dispatcher.AddSubscriber(ctx, added); err != nil {
@@ -160,8 +160,9 @@ func (s *server) changeSubscriber(ctx context.Context, in *subscriberBody) (*ans
 		return nil, err
 	}
 	return s.update(ctx, in.ID, func(changed *webhook.Subscriber) error {
+		before := *changed
 		apply(change, changed)
-		return s.judge(change, changed, faults)
+		return s.judge(change, changed, changed.ValidateChange(&before), faults)
 	})
 }
 
@@ -345,11 +346,11 @@ func assign[T any](field, value *T) {
 }
 
 // judge returns nil, or a refusal that names every fault: those that reading
-// the change has found, and those of the subscriber as it would be.
-func (s *server) judge(change api.SubscriberChange, changed *webhook.Subscriber, faults webhook.FieldsError) error {
+// the change has found, and what is invalid of the subscriber as it would be.
+func (s *server) judge(change api.SubscriberChange, changed *webhook.Subscriber, invalid error, faults webhook.FieldsError) error {
 	all := webhook.FieldsError{}
-	if err := changed.Validate(); err != nil {
-		maps.Copy(all, problemOf(err).fields)
+	if invalid != nil {
+		maps.Copy(all, problemOf(invalid).fields)
 	}
 	// An old URL that may no longer be called must not stand in the way of
 	// another change.

@@ -287,7 +287,7 @@ func (d *Dispatcher) UpdateSubscriber(ctx context.Context, id webhook.Subscriber
 		return s, err
 	}
 	s.ID, s.CreatedAt, s.UpdatedAt = old.ID, old.CreatedAt, time.Now()
-	if err := s.Validate(); err != nil {
+	if err := s.ValidateChange(old); err != nil {
 		return s, err
 	}
 	if err := d.o.Store.UpdateSubscriber(ctx, s); err != nil {

@@ -1,7 +1,9 @@
 package webhook
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -164,6 +166,21 @@ func (s *Subscriber) Validate() error {
 		return faults
 	}
 	return nil
+}
+
+// ValidateChange is Validate, without the faults that the subscriber had before:
+// one that an earlier version took must not stand in the way of pausing it.
+func (s *Subscriber) ValidateChange(before *Subscriber) error {
+	var old, faults FieldsError
+	if !errors.As(s.Validate(), &faults) {
+		return nil
+	}
+	errors.As(before.Validate(), &old)
+	maps.DeleteFunc(faults, func(field, fault string) bool { return old[field] == fault })
+	if len(faults) == 0 {
+		return nil
+	}
+	return faults
 }
 
 func validURL(raw string) error {

@@ -1,6 +1,7 @@
 package webhook_test
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"testing"
@@ -54,6 +55,24 @@ func TestReplacedSecretsAreValidUntilTheirTime(t *testing.T) {
 			t.Fatal("the list is the subscriber's own")
 		}
 	})
+}
+
+func TestFaultsOfBeforeDoNotStandInTheWayOfAChange(t *testing.T) {
+	before := webhook.Subscriber{URL: "https://example.com:0", Secret: "s", Events: []webhook.Pattern{"*"}, Active: true}
+	paused := before
+	paused.Active = false
+	if before.Validate() == nil || paused.ValidateChange(&before) != nil {
+		t.Errorf("valid before: %v; to pause it: %v", before.Validate(), paused.ValidateChange(&before))
+	}
+	paused.Events = nil
+	var faults webhook.FieldsError
+	if err := paused.ValidateChange(&before); !errors.As(err, &faults) || len(faults) != 1 || faults["events"] == "" {
+		t.Errorf("a new fault beside the old one: %v", err)
+	}
+	paused.Events, paused.URL = before.Events, "ftp://example.com"
+	if err := paused.ValidateChange(&before); !errors.As(err, &faults) || faults["url"] == "" {
+		t.Errorf("another fault in place of the old one: %v", err)
+	}
 }
 
 func TestSubscriberIsCalledByItsDescriptionOrItsURL(t *testing.T) {
