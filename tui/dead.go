@@ -43,7 +43,7 @@ func newDead(e *env) *dead {
 			column[api.DeadGroup]{title: "OLDEST", width: 8, right: true, keep: 7, cell: func(g *api.DeadGroup) cell { return agoCell(e, g.Oldest) }},
 			column[api.DeadGroup]{title: "NEWEST", width: 8, right: true, keep: 6, cell: func(g *api.DeadGroup) cell { return agoCell(e, g.Newest) }},
 		),
-		flat: newPager("dead letters", func(d *api.Delivery) string { return string(d.ID) },
+		flat: newPager("dead letter", "dead letters", func(d *api.Delivery) string { return string(d.ID) },
 			func(ctx context.Context, c Client, query string, page api.PageQuery) (api.List[api.Delivery], error) {
 				return c.DeliveriesPage(ctx, api.DeliveryFilter{State: webhook.Dead, Q: query}, page)
 			}, deliveryColumns(e)...),

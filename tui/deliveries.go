@@ -20,7 +20,7 @@ type deliveries struct {
 
 func newDeliveries(e *env) *deliveries {
 	d := &deliveries{}
-	d.pager = newPager("deliveries", func(d *api.Delivery) string { return string(d.ID) },
+	d.pager = newPager("delivery", "deliveries", func(d *api.Delivery) string { return string(d.ID) },
 		func(ctx context.Context, c Client, query string, page api.PageQuery) (api.List[api.Delivery], error) {
 			return c.DeliveriesPage(ctx, api.DeliveryFilter{Q: query}, page)
 		}, deliveryColumns(e)...)

@@ -18,7 +18,7 @@ type events struct {
 }
 
 func newEvents(e *env) *events {
-	return &events{newPager("events", func(v *api.Event) string { return string(v.ID) },
+	return &events{newPager("event", "events", func(v *api.Event) string { return string(v.ID) },
 		func(ctx context.Context, c Client, query string, page api.PageQuery) (api.List[api.Event], error) {
 			return c.EventsPage(ctx, api.EventFilter{Q: query}, page)
 		},

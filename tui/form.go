@@ -286,11 +286,11 @@ func (f *form) showFault() int {
 // refuse puts the faults where they belong. All that was written stays.
 func (f *form) refuse(err error) tea.Cmd {
 	if f.left {
-		return say(bad, f.name+": "+err.Error())
+		return say(bad, f.name+": "+reason(err))
 	}
 	var faulty interface{ Faults() map[string]string }
 	if !errors.As(err, &faulty) || len(faulty.Faults()) == 0 {
-		f.fault = err.Error()
+		f.fault = reason(err)
 		if !refused(err) {
 			f.fault += " · whether it was done is not known"
 		}

@@ -442,10 +442,15 @@ func (m *model) freshness() (role, string) {
 	switch {
 	case m.failures > 0:
 		retry := fmt.Sprintf("retry %d in %s", m.failures, text.Span(m.retryAt.Sub(e.now())))
+		if !e.now().Before(m.retryAt) {
+			retry = fmt.Sprintf("retry %d now", m.failures)
+		}
 		if at.IsZero() {
 			return bad, e.glyphs.stale + " no answer · " + retry
 		}
 		return bad, e.glyphs.stale + " stale " + text.Age(age) + " · " + retry
+	case at.IsZero() && m.screen().state().err != nil:
+		return bad, e.glyphs.fail + " refused"
 	case at.IsZero():
 		return info, e.glyphs.stale + " loading"
 	case age > staleAfter:
@@ -488,7 +493,7 @@ func (m *model) footer(w int) []string {
 	first := keyLine(e, m.screen().keys(), w)
 	if err := cmp.Or(m.screen().state().err, m.statsState.err); err != nil {
 		const rest = " · ctrl+r tries again"
-		first = e.paint(bad, text.Cut(" "+err.Error(), w-text.Width(rest))+rest)
+		first = e.paint(bad, text.Cut(" "+reason(err), w-text.Width(rest))+rest)
 	}
 	if m.said.text != "" && e.now().Sub(m.saidAt) < saidFor {
 		first = e.paint(m.said.role, text.Cut(" "+m.said.text, w))

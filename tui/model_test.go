@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -178,19 +179,19 @@ func TestABoundedSearchGoesOn(t *testing.T) {
 	d.keys("3 /")
 	d.write(oldest)
 	d.keys("enter")
-	d.see(t, "1 deliveries")
+	d.see(t, "1 delivery")
 	for range 5 {
 		d.fake.grow(1)
 		asked := len(d.fake.asked)
 		d.beat()
-		d.see(t, "1 deliveries")
+		d.see(t, "1 delivery")
 		if n := len(d.fake.asked) - asked; n > 3 {
 			t.Fatalf("a look costs %d requests", n)
 		}
 	}
 	d.keys("j")
 	d.beats(3)
-	d.see(t, "1 deliveries")
+	d.see(t, "1 delivery")
 }
 
 func TestTheFilterIsKeptAndCanBePutAside(t *testing.T) {
@@ -268,6 +269,55 @@ func TestARefusalIsAnAnswer(t *testing.T) {
 	d.beat()
 	d.see(t, "the query is not one · ctrl+r tries again")
 	d.miss(t, "stale", "no answer")
+}
+
+func TestAListThatIsRefusedIsNotLoading(t *testing.T) {
+	d := drive(t)
+	d.fake.err = answered{"there is no key \"foo\"; " + strings.Repeat("the keys are many ", 8) + "and the last"}
+	d.keys("3 /")
+	d.write("foo:bar")
+	d.keys("enter")
+	d.see(t, "✗ refused", "and the last")
+	d.miss(t, "loading")
+}
+
+func TestTheCauseOfASilenceIsSaidWithoutTheAddress(t *testing.T) {
+	call := func(err error) error {
+		return &url.Error{Op: "Get", URL: "http://pintle/api/v1/" + strings.Repeat("long/", 30), Err: err}
+	}
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{call(errSilent), errSilent.Error()},
+		{fmt.Errorf("2 of 3: %w", call(errSilent)), "2 of 3: " + errSilent.Error()},
+		{call(context.DeadlineExceeded), "the appliance did not answer in time"},
+		{errSilent, errSilent.Error()},
+	} {
+		if got := reason(c.err); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}
+
+func TestARetryThatIsUnderWayIsCalledSo(t *testing.T) {
+	d := drive(t)
+	d.fake.err = errSilent
+	d.beat()
+	d.now = d.now.Add(time.Minute)
+	d.see(t, "retry 1 now")
+}
+
+func TestANewWordOfAFilterStandsApartFromTheOldOnes(t *testing.T) {
+	d := drive(t)
+	for _, line := range []string{"invoice", "status:dead"} {
+		d.keys("3 /")
+		d.write(line)
+		d.keys("enter")
+	}
+	if got := d.list().query; got != "invoice status:dead" {
+		t.Errorf("the query is %q", got)
+	}
 }
 
 func TestWhatFailsIsSaid(t *testing.T) {

@@ -56,8 +56,13 @@ func (p *prompt) paste(s string) { p.input, _ = p.input.Update(tea.PasteMsg{Cont
 func (p *prompt) bottom() bool { return true }
 
 func (p *prompt) render(e *env, w, _ int) []string {
+	const keys = " · enter does it, esc leaves it"
+	hint := " " + p.hint
+	if text.Width(hint+keys) <= w {
+		hint += keys
+	}
 	return []string{
-		e.paint(dim, text.Fit(" "+p.hint+" · enter does it, esc leaves it", w)),
+		e.paint(dim, text.Fit(hint, w)),
 		" " + e.paint(keyName, p.label) + " " + inputLine(&p.input, w-text.Width(p.label)-2),
 	}
 }

@@ -30,7 +30,7 @@ const (
 // the rows stay where they are and what is new is counted.
 type pager[T any] struct {
 	*list[T]
-	what string // the rows are called
+	one, what string // a row and the rows are called
 	// page fetches rows that the query selects.
 	page func(ctx context.Context, c Client, query string, page api.PageQuery) (api.List[T], error)
 
@@ -50,8 +50,8 @@ type pager[T any] struct {
 	looked time.Time // when the newest rows were last seen
 }
 
-func newPager[T any](what string, id func(*T) string, page func(context.Context, Client, string, api.PageQuery) (api.List[T], error), columns ...column[T]) *pager[T] {
-	return &pager[T]{list: newList(id, columns...), what: what, page: page, follow: true}
+func newPager[T any](one, what string, id func(*T) string, page func(context.Context, Client, string, api.PageQuery) (api.List[T], error), columns ...column[T]) *pager[T] {
+	return &pager[T]{list: newList(id, columns...), one: one, what: what, page: page, follow: true}
 }
 
 func (p *pager[T]) state() *loader { return &p.loader }
@@ -218,7 +218,7 @@ func (p *pager[T]) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 	name := key.String()
 	switch name {
 	case "/":
-		return e.ask(newPrompt("/", "words to look for, and "+p.grammar(), p.query, func(line string) tea.Cmd {
+		return e.ask(newPrompt("/", "words to look for, and "+p.grammar(), open(p.query), func(line string) tea.Cmd {
 			p.seek(strings.TrimSpace(line))
 			return p.load(e)
 		})), true
@@ -273,6 +273,14 @@ func (p *pager[T]) grammar() string {
 	return "sub: type: status: outcome: code: since: until:"
 }
 
+// open is a query that can be written on: what is typed is a word of its own.
+func open(query string) string {
+	if query == "" {
+		return ""
+	}
+	return query + " "
+}
+
 // withTerm puts a term into a query, in place of one with its key.
 func withTerm(query, term string) string {
 	key, _, _ := strings.Cut(term, ":")
@@ -297,7 +305,7 @@ func (p *pager[T]) render(e *env, w, h int) []string {
 	case p.loader.at.IsZero() && p.loader.err == nil:
 		lines = append(lines, e.paint(dim, "   loading …"))
 	case p.loader.err != nil:
-		lines = append(lines, e.paint(bad, text.Cut("   "+p.loader.err.Error(), w)))
+		lines = append(lines, failed(e, p.loader.err, w)...)
 	case p.searching:
 		lines = append(lines, e.paint(dim, "   searching …"))
 	case p.inForce() != "":
@@ -310,7 +318,7 @@ func (p *pager[T]) render(e *env, w, h int) []string {
 
 // statusLine says which rows these are, and whether they move.
 func (p *pager[T]) statusLine(e *env, w int) string {
-	count := text.Count(int64(len(p.rows))) + " " + p.what
+	count := counted(len(p.rows), p.one, p.what)
 	switch {
 	case len(p.rows) >= maxRows:
 		count = text.Count(maxRows) + " " + p.what + " shown, there are more: narrow with /, or go to a time with @"

@@ -451,7 +451,7 @@ func (s *sandbox) answered(answer api.SandboxAnswer, err error) tea.Cmd {
 	case missing(err):
 		s.absent = true
 	case err != nil:
-		s.refusal = err.Error()
+		s.refusal = reason(err)
 	default:
 		s.answer = &answer
 		s.watch(answer.EventID)

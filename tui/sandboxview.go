@@ -143,7 +143,7 @@ func (s *sandbox) answerLines(e *env, a *api.SandboxAnswer, w int) []string {
 func (s *sandbox) ladder(e *env, w, h int) []string {
 	switch {
 	case s.shown.ID == "" && s.err != nil:
-		return []string{"", e.paint(bad, text.Cut("  "+s.err.Error(), w))}
+		return []string{"", e.paint(bad, text.Cut("  "+reason(s.err), w))}
 	case s.shown.ID == "":
 		return []string{"", e.paint(dim, text.Cut("  loading …", w))}
 	case len(s.deliveries.rows) == 0:

@@ -15,8 +15,8 @@ import (
 type secretBox struct {
 	title  string
 	secret string
-	// once says that the secret is shown now and not again: then only a key
-	// that is meant to closes the box.
+	// once says that the secret was made just now: then only a key that is meant
+	// to closes the box.
 	once bool
 	// test sends a test event; nil: that is not offered.
 	test func() tea.Cmd
@@ -59,7 +59,7 @@ func (b *secretBox) bottom() bool { return false }
 func (b *secretBox) render(e *env, w, h int) []string {
 	keys, note := "y copies it · any other key closes", ""
 	if b.once {
-		keys, note = "y copies it · enter closes", "It is shown this once. Give it to the receiver."
+		keys, note = "y copies it · enter closes", "The receiver needs it to verify signatures."
 	}
 	if b.test != nil {
 		keys += " · T sends a test"

@@ -20,7 +20,7 @@ type subscribers struct {
 }
 
 func newSubscribers(_ *env) *subscribers {
-	return &subscribers{newPager("subscribers", func(s *api.Subscriber) string { return string(s.ID) },
+	return &subscribers{newPager("subscriber", "subscribers", func(s *api.Subscriber) string { return string(s.ID) },
 		func(ctx context.Context, c Client, query string, page api.PageQuery) (api.List[api.Subscriber], error) {
 			found, err := c.SubscribersPage(ctx, page)
 			// The appliance selects none of them, and they are not many.
@@ -113,7 +113,7 @@ func (l *subscribers) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 			return tea.Batch(look, showNewSecret(e, &added, "Secret of the new subscriber", true))
 		})), true
 	case "/":
-		return e.ask(newPrompt("/", "parts of the name, URL, events, client or id", l.query, func(line string) tea.Cmd {
+		return e.ask(newPrompt("/", "parts of the name, URL, events, client or id", open(l.query), func(line string) tea.Cmd {
 			l.seek(strings.TrimSpace(line))
 			return l.load(e)
 		})), true
@@ -225,7 +225,11 @@ func removeSubscriber(e *env, s *api.Subscriber, gone func() tea.Cmd) tea.Cmd {
 		typed = string(id)
 	}
 	waits := "What waits for it is cancelled."
-	if s.Health != nil {
+	switch {
+	case s.Health == nil:
+	case s.Health.Pending == 0:
+		waits = "No delivery waits for it."
+	default:
 		waits = counted(int(s.Health.Pending), "delivery waits for it and is cancelled.", "deliveries wait for it and are cancelled.")
 	}
 	return e.ask(newTypedConfirm("Delete "+name+"?", "Delete", typed, []string{waits, "Its history stays. It cannot be brought back."}, func() tea.Cmd {

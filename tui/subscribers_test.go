@@ -230,7 +230,7 @@ func TestFormCreatesWhatWasTyped(t *testing.T) {
 	}
 	s.wantSeen("pintle.test")
 	s.press("esc")
-	s.wantSeen("a.example/hooks", "1 subscribers")
+	s.wantSeen("a.example/hooks", "1 subscriber")
 }
 
 func TestFieldsThatWereNotTouchedAreNotSent(t *testing.T) {
@@ -427,7 +427,7 @@ func TestFilterFindsSubscribersBeyondTheFirstPage(t *testing.T) {
 	before := d.pages
 	for range 3 {
 		s.run(s.m.load())
-		s.wantSeen("h7.example", "1 subscribers")
+		s.wantSeen("h7.example", "1 subscriber")
 	}
 	if n := d.pages - before; n > 3 {
 		t.Errorf("what is known was searched again: %d pages", n)

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -267,10 +268,23 @@ func (e *env) change(need webhook.Role, do func(context.Context) (done func() te
 		defer stop()
 		done, err := do(ctx)
 		if err != nil {
-			done = func() tea.Cmd { return say(bad, err.Error()) }
+			done = func() tea.Cmd { return say(bad, reason(err)) }
 		}
 		return reply{err: err, change: true, done: done}
 	})
+}
+
+// reason says why a request failed. Which address it went to is left out: it
+// would push what matters off the line.
+func reason(err error) string {
+	var call *url.Error
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return "the appliance did not answer in time"
+	case errors.As(err, &call):
+		return strings.Replace(err.Error(), call.Error(), call.Err.Error(), 1)
+	}
+	return err.Error()
 }
 
 // refused reports whether the error is an answer of the appliance, as opposed to
