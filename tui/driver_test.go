@@ -109,6 +109,8 @@ func key(name string) tea.KeyPressMsg {
 			msg.Mod, name = msg.Mod|tea.ModCtrl, rest
 		} else if rest, ok := strings.CutPrefix(name, "shift+"); ok {
 			msg.Mod, name = msg.Mod|tea.ModShift, rest
+		} else if rest, ok := strings.CutPrefix(name, "alt+"); ok {
+			msg.Mod, name = msg.Mod|tea.ModAlt, rest
 		} else {
 			break
 		}

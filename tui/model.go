@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -98,6 +99,7 @@ type model struct {
 	tabs          [tabCount]screen
 	stack         []screen // the screen that is shown is the last one
 	tab, lastTab  tab
+	past, future  []place // where [ and ] lead
 	overlay       overlay
 	said          said
 	saidAt        time.Time
@@ -110,6 +112,15 @@ type model struct {
 	failures int
 	retryAt  time.Time
 }
+
+// A place is where one can go back to: a root screen and those above it.
+type place struct {
+	tab   tab
+	stack []screen
+}
+
+// maxPlaces bounds how many places are remembered.
+const maxPlaces = 50
 
 type beatMsg struct{}
 
@@ -146,6 +157,13 @@ func (m *model) load() tea.Cmd {
 }
 
 func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	if key, ok := msg.(tea.KeyPressMsg); ok && !m.writing() {
+		if then, ok := afterEsc(key); ok {
+			_, first := m.Update(tea.KeyPressMsg{Code: tea.KeyEscape})
+			_, second := m.Update(then)
+			return m, tea.Batch(first, second)
+		}
+	}
 	cmd := m.deal(msg)
 	for len(m.env.wishes) > 0 {
 		wish := m.env.wishes[0]
@@ -154,6 +172,35 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	}
 	m.env.wishes = nil
 	return m, cmd
+}
+
+// writing reports whether keys go into a text.
+func (m *model) writing() bool {
+	switch o := m.overlay.(type) {
+	case nil:
+		return m.screen().editing()
+	case *prompt:
+		return true
+	case *confirm:
+		return o.typed != ""
+	}
+	return false
+}
+
+// afterEsc returns the key that was pressed right after esc: a terminal sends
+// the two as it sends alt and that key.
+func afterEsc(key tea.KeyPressMsg) (then tea.KeyPressMsg, ok bool) {
+	if key.Mod&^tea.ModShift != tea.ModAlt || key.Code <= ' ' || key.Code >= 0x7f {
+		return then, false
+	}
+	r := key.Code
+	switch {
+	case key.ShiftedCode != 0:
+		r = key.ShiftedCode
+	case key.Mod.Contains(tea.ModShift):
+		r = unicode.ToUpper(r)
+	}
+	return tea.KeyPressMsg{Code: r, Text: string(r)}, true
 }
 
 // deal does what the message asks for.
@@ -176,11 +223,13 @@ func (m *model) deal(msg tea.Msg) tea.Cmd {
 			m.overlay = msg.overlay
 		}
 	case opened:
+		m.depart()
 		m.stack = append(m.stack, msg.screen)
 		return m.load()
 	case closed:
 		// The wish may come late, when another screen is shown already.
 		if at := slices.Index(m.stack, msg.screen); at > 0 {
+			m.depart()
 			m.stack = slices.Delete(m.stack, at, at+1)
 		}
 		return m.load()
@@ -235,8 +284,36 @@ func (m *model) replied(r reply) tea.Cmd {
 	return cmd
 }
 
+// depart remembers the present place before another one is shown. A form is no
+// place to come back to: what was written in it is sent or thrown away.
+func (m *model) depart() {
+	if slices.ContainsFunc(m.stack, func(s screen) bool { _, ok := s.(*form); return ok }) {
+		return
+	}
+	m.past = append(m.past, place{m.tab, slices.Clone(m.stack)})
+	m.past = m.past[max(len(m.past)-maxPlaces, 0):]
+	m.future = nil
+}
+
+// travel goes to the place that was remembered last in one direction.
+func (m *model) travel(from, to *[]place) tea.Cmd {
+	n := len(*from)
+	if n == 0 {
+		return say(info, "there is no further screen that way")
+	}
+	there := (*from)[n-1]
+	*from = (*from)[:n-1]
+	*to = append(*to, place{m.tab, slices.Clone(m.stack)})
+	if there.tab != m.tab {
+		m.lastTab = m.tab
+	}
+	m.tab, m.stack = there.tab, slices.Clone(there.stack)
+	return m.load()
+}
+
 func (m *model) back() tea.Cmd {
 	if len(m.stack) > 1 {
+		m.depart()
 		m.stack = slices.Delete(m.stack, len(m.stack)-1, len(m.stack))
 	}
 	return m.load()
@@ -244,6 +321,9 @@ func (m *model) back() tea.Cmd {
 
 // goTo shows a root screen; with a query, what that selects.
 func (m *model) goTo(t tab, query string) tea.Cmd {
+	if t != m.tab || len(m.stack) > 1 {
+		m.depart()
+	}
 	if t != m.tab {
 		m.lastTab = m.tab
 	}
@@ -281,9 +361,13 @@ func (m *model) press(key tea.KeyPressMsg) tea.Cmd {
 		m.overlay = newConfirm("Leave the dashboard?", "Leave", []string{m.env.leaving}, func() tea.Cmd { return tea.Quit })
 	case "esc", "alt+esc", "backspace":
 		return m.back()
-	case "tab", "]":
+	case "[":
+		return m.travel(&m.past, &m.future)
+	case "]":
+		return m.travel(&m.future, &m.past)
+	case "tab":
 		return m.goTo((m.tab+1)%tabCount, "")
-	case "shift+tab", "[":
+	case "shift+tab":
 		return m.goTo((m.tab+tabCount-1)%tabCount, "")
 	case "-":
 		return m.goTo(m.lastTab, "")
@@ -315,7 +399,7 @@ func (m *model) press(key tea.KeyPressMsg) tea.Cmd {
 // changes reports whether the key asks for a change.
 func changes(key string) bool {
 	switch key {
-	case "r", "R", "t", "T", "x", "p", "i", "n", "D", "X":
+	case "r", "R", "t", "T", "x", "p", "i", "D", "X":
 		return true
 	}
 	return false
@@ -462,15 +546,24 @@ func (m *model) freshness() (role, string) {
 func (m *model) tabLine(w int) string {
 	e := m.env
 	var b strings.Builder
+	var labels [tabCount]string
 	used := 0
 	for t, name := range tabNames {
-		label := fmt.Sprintf(" %d %s ", t+1, name)
+		labels[t] = fmt.Sprintf(" %d %s ", t+1, name)
 		if tab(t) == deadTab && e.stats != nil {
-			label = fmt.Sprintf(" %d Dead:%s ", t+1, text.Count(e.stats.Totals.Deliveries[webhook.Dead]))
+			labels[t] = fmt.Sprintf(" %d Dead:%s ", t+1, text.Count(e.stats.Totals.Deliveries[webhook.Dead]))
 		}
-		if used += text.Width(label); used > w {
-			break
+		used += text.Width(labels[t])
+	}
+	// Where there is no room for all names, the one of the open tab stays.
+	for t := range labels {
+		if used > w && tab(t) != m.tab {
+			short := fmt.Sprintf(" %d ", t+1)
+			used -= text.Width(labels[t]) - text.Width(short)
+			labels[t] = short
 		}
+	}
+	for t, label := range labels {
 		if tab(t) == m.tab {
 			b.WriteString(e.paint(activeTab, label))
 		} else {
@@ -512,7 +605,7 @@ func (m *model) footer(w int) []string {
 func globalKeys() []binding {
 	return []binding{
 		{"?", "help"}, {"1-6", "screens"}, {":", "command"}, {"esc", "back"}, {"q", "leave"},
-		{"tab", "next screen"}, {"-", "last screen"}, {"ctrl+r", "refresh"}, {"ctrl+e", "header"}, {"%", "mouse"},
+		{"tab", "next screen"}, {"-", "last screen"}, {"ctrl+r", "refresh"}, {"[ ]", "screen before, after"}, {"ctrl+e", "header"}, {"%", "mouse"},
 	}
 }
 
