@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -36,6 +37,7 @@ type delivery struct {
 	among *list[api.Delivery]
 
 	loader
+	finder
 	shown    api.DeliveryDetail
 	attempt  int  // the place of the one under the cursor
 	latest   bool // the cursor stays on the latest attempt
@@ -78,10 +80,13 @@ func (d *delivery) load(e *env) tea.Cmd {
 }
 
 func (d *delivery) keys() []binding {
+	if d.full {
+		return []binding{{"f esc", "whole delivery"}, {"PgUp PgDn", "scroll"}, {"tab", "request, response, event"}, {"j k", "attempt"}, {"w", "wrap"}, {"Y", "copy body"}}
+	}
 	return []binding{
 		{"j k", "attempt"}, {"tab", "request, response, event"}, {"t", "send now"}, {"r", "replay as new"}, {"x", "cancel"},
 		{"E", "edit in the sandbox"}, {"S", "subscriber"}, {"c", "copy as curl"}, {"y", "copy id"}, {"Y", "copy body"},
-		{"w", "wrap"}, {"J K", "next, previous"}, {"o", "open the event"}, {"PgUp PgDn", "scroll"}, {"f", "whole screen"},
+		{"w", "wrap"}, {"J K", "next, previous"}, {"o", "open the event"}, {"PgUp PgDn", "scroll"}, {"/", "find"}, {"n N", "next, previous match"}, {"f", "whole screen"},
 	}
 }
 
@@ -90,14 +95,19 @@ func (d *delivery) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 		return nil, false
 	}
 	switch name := key.String(); name {
+	case "esc", "alt+esc", "backspace", "q":
+		if !d.full {
+			return nil, false
+		}
+		d.full = false
 	case "j", "down":
 		d.choose(d.attempt + 1)
 	case "k", "up":
 		d.choose(d.attempt - 1)
 	case "tab", "right", "l":
-		d.pane, d.top = (d.pane+1)%paneCount, 0
+		d.pane, d.top, d.hit = (d.pane+1)%paneCount, 0, 0
 	case "shift+tab", "left", "h":
-		d.pane, d.top = (d.pane+paneCount-1)%paneCount, 0
+		d.pane, d.top, d.hit = (d.pane+paneCount-1)%paneCount, 0, 0
 	case "pgdown", "ctrl+f", "space":
 		d.top += d.paneRoom
 	case "pgup", "ctrl+b":
@@ -111,7 +121,7 @@ func (d *delivery) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 	case "G", "end":
 		d.top = len(d.laid)
 	case "w":
-		d.wrap = !d.wrap
+		d.wrap, d.hit = !d.wrap, 0
 	case "f":
 		d.full = !d.full
 	case "t":
@@ -148,7 +158,7 @@ func (d *delivery) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 	case "K":
 		return d.step(-1), true
 	default:
-		return nil, false
+		return d.finder.press(e, name, &d.laid, &d.top)
 	}
 	return nil, true
 }
@@ -156,7 +166,7 @@ func (d *delivery) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 func (d *delivery) choose(attempt int) {
 	d.attempt = min(max(attempt, 0), max(len(d.shown.Attempts)-1, 0))
 	d.latest = d.attempt == len(d.shown.Attempts)-1
-	d.top = 0
+	d.top, d.hit = 0, 0
 }
 
 // step shows the next or the previous delivery of the list that this one was
@@ -170,7 +180,7 @@ func (d *delivery) step(by int) tea.Cmd {
 		return say(info, "there is no further one")
 	}
 	d.abandon()
-	*d = delivery{id: row.ID, among: d.among, latest: true, wrap: d.wrap, pane: d.pane, loader: loader{turn: d.turn}}
+	*d = delivery{id: row.ID, among: d.among, latest: true, wrap: d.wrap, pane: d.pane, finder: finder{sought: d.sought}, loader: loader{turn: d.turn}}
 	return look
 }
 
@@ -227,7 +237,7 @@ func (d *delivery) render(e *env, w, h int) []string {
 		return d.paneLines(e, w, h)
 	}
 	lines := []string{
-		e.paint(strong, text.Cut(" "+s.EventType+" → "+subscriberOf(&s.Delivery), w)),
+		withID(e, s.EventType+" → "+subscriberOf(&s.Delivery), string(s.ID), w),
 		d.stateLine(e, w),
 		d.ladder(e, w),
 		"",
@@ -236,6 +246,17 @@ func (d *delivery) render(e *env, w, h int) []string {
 	lines = append(lines, d.paneTitle(e, w))
 	d.paneRoom = max(h-len(lines), 1)
 	return append(lines, d.paneLines(e, w, d.paneRoom)...)
+}
+
+// withID draws what a screen is about, and at the right its id where there is
+// room for the whole of it.
+func withID(e *env, what, id string, w int) string {
+	id = text.Clean(id)
+	room := w - text.Width(id) - 3
+	if room < 40 {
+		return e.paint(strong, text.Cut(" "+what, w))
+	}
+	return e.paint(strong, text.Fit(" "+what, room)) + "  " + e.paint(dim, id) + " "
 }
 
 // stateLine says where it stands, why, and what happens next.
@@ -247,17 +268,37 @@ func (d *delivery) stateLine(e *env, w int) string {
 	case s.State == webhook.Pending && s.AttemptCount == 0:
 		line += " · " + d.due(e)
 	case s.State == webhook.Pending:
-		line += fmt.Sprintf(" · attempt %d failed (%s) · ", s.AttemptCount, why(&s.Delivery)) + d.due(e) + d.end()
+		// When it goes on matters more than the whole of an error, which the
+		// response says in full.
+		rest := " · " + d.due(e)
+		line += fmt.Sprintf(" · attempt %d failed", s.AttemptCount)
+		cause := text.Cut(why(&s.Delivery), max(w-text.Width(line)-text.Width(rest)-3, 12))
+		if end := d.end(); text.Width(line+cause+rest+end)+3 <= w {
+			rest += end
+		} else if room := w - text.Width(line+rest+end) - 3; room >= 20 {
+			cause, rest = text.Cut(cause, room), rest+end
+		}
+		line += " (" + cause + ")" + rest
 	case s.State == webhook.Dead && s.LastCode == 410:
 		line += " · the receiver wants no more (410), so it was not tried again"
 	case s.State == webhook.Dead:
-		line += fmt.Sprintf(" · after %s, the last: %s · r replays it", counted(s.AttemptCount, "attempt", "attempts"), why(&s.Delivery))
+		const rest = " · r replays it"
+		line += " · after " + counted(s.AttemptCount, "attempt", "attempts") + ", the last: "
+		line += text.Cut(why(&s.Delivery), max(w-text.Width(line)-text.Width(rest), 12)) + rest
 	case s.State == webhook.Delivered:
-		line += fmt.Sprintf(" · with attempt %d, %s after the event", s.AttemptCount, text.Span(s.FinishedAt.Sub(s.CreatedAt.Time)))
+		line += fmt.Sprintf(" · with attempt %d, %s after the event", s.AttemptCount, took(s.FinishedAt.Sub(s.CreatedAt.Time)))
 	default:
 		line += " · " + moment(s.FinishedAt) + " UTC"
 	}
 	return e.paint(r, text.Cut(line, w))
+}
+
+// took writes how long something lasted, which may be a moment or days.
+func took(d time.Duration) string {
+	if d < 10*time.Second {
+		return text.Millis(float64(d) / float64(time.Millisecond))
+	}
+	return text.Span(d)
 }
 
 func (d *delivery) due(e *env) string {
@@ -380,8 +421,8 @@ func (d *delivery) paneLines(e *env, w, h int) []string {
 	}
 	d.top = min(max(d.top, 0), max(len(d.laid)-h, 0))
 	lines := make([]string, 0, h)
-	for _, line := range d.laid[d.top:min(d.top+h, len(d.laid))] {
-		lines = append(lines, " "+line)
+	for i, line := range d.laid[d.top:min(d.top+h, len(d.laid))] {
+		lines = append(lines, d.margin(e, d.top+i)+line)
 	}
 	return lines
 }
@@ -418,14 +459,24 @@ func (d *delivery) layout(e *env, w int) []string {
 		lines = append(lines, "")
 		return append(lines, bodyLines(d.shown.RequestBody, w, d.wrap)...)
 	}
-	lines = append(lines, e.paint(outcome(a.Outcome), text.Cut(result(a)+" after "+text.Millis(a.DurationMS), w)))
+	for _, line := range text.Lines(result(a)+" after "+text.Millis(a.DurationMS), w, true) {
+		lines = append(lines, e.paint(outcome(a.Outcome), line))
+	}
 	header(a.ResponseHeader)
 	lines = append(lines, "")
 	if a.ResponseBody == "" {
 		return append(lines, e.paint(dim, "the answer has no body"))
 	}
-	return append(lines, bodyLines(a.ResponseBody, w, d.wrap)...)
+	lines = append(lines, bodyLines(a.ResponseBody, w, d.wrap)...)
+	if len(a.ResponseBody) >= keptBody {
+		lines = append(lines, "", e.paint(warn, text.Cut("The appliance keeps no more than this beginning of an answer.", w)))
+	}
+	return lines
 }
+
+// keptBody is how much of an answer the appliance keeps, less the part of a
+// character that it may have had to leave out at the end.
+const keptBody = 16<<10 - utf8.UTFMax
 
 // maxIndented is how deep JSON is indented: deeper, the white space would be
 // most of it, and grow with the square of the text.

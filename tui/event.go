@@ -18,6 +18,7 @@ type event struct {
 	among *list[api.Event]
 
 	loader
+	finder
 	shown      api.EventDetail
 	deliveries *list[api.Delivery]
 	top, room  int
@@ -65,7 +66,7 @@ func (v *event) load(e *env) tea.Cmd {
 func (v *event) keys() []binding {
 	return []binding{
 		{"enter", "open the delivery"}, {"r", "replay"}, {"E", "edit in the sandbox"}, {"t", "send now"}, {"y", "copy id"}, {"Y", "copy data"},
-		{"w", "wrap"}, {"J K", "next, previous"}, {"PgUp PgDn", "scroll"},
+		{"w", "wrap"}, {"J K", "next, previous"}, {"PgUp PgDn", "scroll"}, {"/", "find"}, {"n N", "next, previous match"},
 	}
 }
 
@@ -80,7 +81,7 @@ func (v *event) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 	case "pgup", "ctrl+b":
 		v.top -= v.room
 	case "w":
-		v.wrap = !v.wrap
+		v.wrap, v.hit = !v.wrap, 0
 	case "E":
 		return e.compose(v.shown.Type, v.shown.Data), true
 	case "y":
@@ -112,6 +113,9 @@ func (v *event) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 			}), true
 		}
 	default:
+		if cmd, taken := v.finder.press(e, name, &v.laid, &v.top); taken {
+			return cmd, true
+		}
 		return nil, v.deliveries.press(name)
 	}
 	return nil, true
@@ -126,7 +130,7 @@ func (v *event) step(by int) tea.Cmd {
 		return say(info, "there is no further one")
 	}
 	v.abandon()
-	v.id, v.top, v.laidFor = row.ID, 0, ""
+	v.id, v.top, v.hit, v.laidFor = row.ID, 0, 0, ""
 	v.shown = api.EventDetail{}
 	v.loader.at = time.Time{}
 	v.deliveries.setRows(nil)
@@ -154,7 +158,7 @@ func (v *event) render(e *env, w, h int) []string {
 		skew = ", " + d.String() + " apart"
 	}
 	lines := []string{
-		e.paint(strong, text.Cut(" "+s.Type, w)),
+		withID(e, s.Type, string(s.ID), w),
 		text.Cut(" from "+from, w),
 		e.paint(dim, text.Cut(" received "+moment(s.ReceivedAt)+" UTC · the sender's time is "+moment(stamp)+skew, w)),
 		"",
@@ -171,8 +175,8 @@ func (v *event) render(e *env, w, h int) []string {
 		v.laid, v.laidFor = bodyLines(string(s.Data), w-2, v.wrap), key
 	}
 	v.top = min(max(v.top, 0), max(len(v.laid)-v.room, 0))
-	for _, line := range v.laid[v.top:min(v.top+v.room, len(v.laid))] {
-		lines = append(lines, " "+line)
+	for i, line := range v.laid[v.top:min(v.top+v.room, len(v.laid))] {
+		lines = append(lines, v.margin(e, v.top+i)+line)
 	}
 	return lines
 }

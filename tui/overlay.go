@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -256,12 +257,16 @@ func (h *help) render(e *env, w, height int) []string {
 			lines = append(lines, "  "+e.paint(keyName, text.Fit(k.key, 18))+" "+k.does)
 		}
 	}
-	inner := boxWidth(w, plainLines...)
+	inner := max(boxWidth(w, plainLines...), min(30, w-6))
 	h.room = max(height-2, 1)
 	h.top = min(max(h.top, 0), max(len(lines)-h.room, 0))
+	title := "Keys · any other closes this"
+	if len(lines) > h.room {
+		title = fmt.Sprintf("Keys %d–%d of %d · j k scroll", h.top+1, min(h.top+h.room, len(lines)), len(lines))
+	}
 	lines = lines[h.top:min(h.top+h.room, len(lines))]
 	for i := range lines {
 		lines[i] = fitPainted(lines[i], inner)
 	}
-	return box(e, w, "Keys", lines, inner)
+	return box(e, w, title, lines, inner)
 }

@@ -36,7 +36,9 @@ type pager[T any] struct {
 
 	query string
 	// off says that the query is put aside for a while.
-	off    bool
+	off bool
+	// hidden says that the query is not for the person to see.
+	hidden bool
 	follow bool
 	// fresh is how many rows are above the first one; only while not following.
 	fresh int
@@ -342,7 +344,10 @@ func (p *pager[T]) statusLine(e *env, w int) string {
 		}
 	}
 	filter := p.query
-	if p.off {
+	switch {
+	case p.hidden:
+		filter = ""
+	case p.off:
 		filter = "(off) " + filter
 	}
 	right := count + " · "

@@ -29,6 +29,9 @@ type subscriber struct {
 func newSubscriber(e *env, id webhook.SubscriberID) *subscriber {
 	s := &subscriber{id: id, latest: newDeliveries(e)}
 	s.latest.seek("sub:" + string(id))
+	// Which subscriber it is goes without saying here.
+	s.latest.hidden = true
+	s.latest.columns = slices.DeleteFunc(s.latest.columns, func(c column[api.Delivery]) bool { return c.title == "SUBSCRIBER" })
 	return s
 }
 

@@ -185,7 +185,7 @@ func walk(t *testing.T, term *terminal, visit func(name, screen string)) {
 		{"event", "\r", `data · `},
 		{"deliveries", "3", `50 deliveries · FOLLOW`},
 		{"delivery", "jjjj\r", `Request  Response  Event`},
-		{"help", "?", `Keys─(?s:.*)attempt`},
+		{"help", "?", `Keys (?s:.*)attempt`},
 		{"subscribers", "x4", `acme-billing +active`},
 		{"dead", "5", `38 dead letters`},
 		{"sandbox", "6", `invoice.paid`},
