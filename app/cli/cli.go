@@ -42,9 +42,12 @@ const (
 func Main(build Build, args []string) int {
 	root := newRoot(build)
 	root.SetArgs(args)
-	err := fang.Execute(context.Background(), root,
-		fang.WithVersion(build.Version),
-		fang.WithErrorHandler(printError))
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetHelpFunc(help(root, build.Version))
+	err := root.Execute()
+	if err != nil {
+		printError(root.ErrOrStderr(), err)
+	}
 	var failed *failure
 	switch {
 	case err == nil:
@@ -53,6 +56,22 @@ func Main(build Build, args []string) int {
 		return exitFailed
 	}
 	return exitUsage
+}
+
+// help returns how help is printed. For its colours the library asks a terminal
+// for its background, and a terminal that does not answer costs seconds. So it
+// runs for help only, and not where there are to be no colours.
+func help(root *cobra.Command, version string) func(*cobra.Command, []string) {
+	plain := root.HelpFunc()
+	return func(c *cobra.Command, args []string) {
+		if isTerminal(os.Stdout) && (os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb") {
+			plain(c, args)
+			return
+		}
+		// The arguments that led here lead to the library's help too. What it
+		// may fail with has failed before.
+		_ = fang.Execute(context.Background(), root, fang.WithVersion(version), fang.WithoutManpage())
+	}
 }
 
 // globals are the flags that every command has.
@@ -95,25 +114,83 @@ func newRoot(build Build) *cobra.Command {
 	flags.StringArrayVar(&g.set, "set", nil, "override a key of the configuration: --set outbound.timeout=10s")
 	flags.BoolVarP(&g.quiet, "quiet", "q", false, "print the result only")
 	flags.BoolVarP(&g.yes, "yes", "y", false, "ask nothing")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return err })
+	root.SetFlagErrorFunc(seeHelp)
 	root.AddCommand(
 		newServe(g), newDemo(g), newTUI(g), newListen(g), newSend(g), newPublish(g),
 		newSubscribers(g), newEvents(g), newDeliveries(g), newDead(g),
-		newTail(g), newStats(g), newTokens(g), newConfig(g), newVersion(g),
+		newTail(g), newStats(g), newTokens(g), newConfig(g), newVersion(g), newMan(),
 	)
+	root.Version = build.Version
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.Example = "source <(pintle completion bash)"
+		completion.Args, completion.RunE = cobra.NoArgs, sayWhat
+		for _, shell := range completion.Commands() {
+			shell.Example = shellExamples[shell.Name()]
+		}
+	}
+	explainArgs(root)
 	return root
 }
+
+// shellExamples load the completions for the session, by shell.
+var shellExamples = map[string]string{
+	"bash":       "source <(pintle completion bash)",
+	"zsh":        "source <(pintle completion zsh)",
+	"fish":       "pintle completion fish | source",
+	"powershell": "pintle completion powershell | Out-String | Invoke-Expression",
+}
+
+// explainArgs gives the next step to whoever calls this command, or one below
+// it, with wrong arguments.
+func explainArgs(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			err := check(c, args)
+			if err == nil {
+				return nil
+			}
+			if near := nearest(c, args); near != "" {
+				return hint(err, "did you mean %s %s?", c.CommandPath(), near)
+			}
+			return seeHelp(c, err)
+		}
+	}
+	for _, below := range c.Commands() {
+		explainArgs(below)
+	}
+}
+
+// nearest returns the command below this one that the first argument was meant
+// to be; empty: none is near.
+func nearest(c *cobra.Command, args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	c.SuggestionsMinimumDistance = 2
+	near := c.SuggestionsFor(args[0])
+	for _, name := range near {
+		if strings.HasPrefix(name, args[0]) {
+			return name
+		}
+	}
+	return strings.Join(near[:min(1, len(near))], "")
+}
+
+func seeHelp(c *cobra.Command, err error) error { return hint(err, "see %s --help", c.CommandPath()) }
 
 // noun returns a command that only groups others.
 func noun(use, short, example string, commands ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
 		Use: use, Short: short, Example: example, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return hint(fmt.Errorf("say what to do with %s", use), "see pintle %s --help", use)
-		},
+		RunE: sayWhat,
 	}
 	c.AddCommand(commands...)
 	return c
+}
+
+func sayWhat(c *cobra.Command, _ []string) error {
+	return seeHelp(c, fmt.Errorf("say what to do with %s", c.Name()))
 }
 
 // load reads the configuration in force: defaults, file, environment, flags.
@@ -154,7 +231,7 @@ func hint(err error, format string, args ...any) error {
 	return &hinted{err, fmt.Sprintf(format, args...)}
 }
 
-func printError(w io.Writer, _ fang.Styles, err error) {
+func printError(w io.Writer, err error) {
 	fmt.Fprintf(w, "pintle: error: %s\n", strings.TrimSpace(err.Error()))
 	var h *hinted
 	if errors.As(err, &h) {

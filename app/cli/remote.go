@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"strings"
 
@@ -56,7 +58,15 @@ func workError(err error) error {
 	}
 	shown := errors.New(text.Clean(err.Error()))
 	if errors.Is(err, client.ErrNotRunning) {
-		return failed(hint(shown, "start it with pintle serve, or name one with --server URL"))
+		return failed(hint(shown, "start it with pintle serve, or name its database with --db, or another one with --server URL"))
+	}
+	var refused *client.Error
+	if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized {
+		return failed(hint(shown, "give one with --token or $PINTLE_TOKEN; pintle tokens create makes one where the appliance runs"))
+	}
+	var network *net.OpError
+	if errors.As(err, &network) && network.Op == "dial" {
+		return failed(hint(shown, "is the appliance running there, and is that its admin.listen?"))
 	}
 	return failed(shown)
 }

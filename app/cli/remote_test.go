@@ -314,3 +314,30 @@ func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 	}
 	check(newRoot(Build{}))
 }
+
+func TestWrongUsageSaysTheNextStep(t *testing.T) {
+	r := &remote{}
+	for args, want := range map[string]string{
+		"serv":             "did you mean pintle serve?",
+		"subscriber list":  "did you mean pintle subscribers?",
+		"subscribers lst":  "did you mean pintle subscribers list?",
+		"nothing-like-it":  "see pintle --help",
+		"events show":      "see pintle events show --help",
+		"events list --no": "see pintle events list --help",
+		"completion fis":   "did you mean pintle completion fish?",
+		"dead":             "see pintle dead --help",
+	} {
+		_, _, err := r.run(t, strings.Fields(args)...)
+		var h *hinted
+		if exitStatus(err) != exitUsage || !errors.As(err, &h) || h.hint != want {
+			t.Errorf("%s: got %#v, want the hint %q", args, err, want)
+		}
+	}
+}
+
+func TestManualPageWritesFlagsAsTheyAreTyped(t *testing.T) {
+	page := (&remote{}).must(t, "man")
+	if !strings.Contains(page, `\fB-o\fP, \fB--output\fP`) || strings.Contains(page, `\fB--o `) {
+		t.Error("--output is not there as it is typed")
+	}
+}
