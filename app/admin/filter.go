@@ -3,6 +3,7 @@ package admin
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,6 +78,25 @@ func pace(rate float64, faults webhook.FieldsError) time.Duration {
 		return 0
 	}
 	return time.Duration(float64(time.Second) / rate)
+}
+
+// pageOf returns one page of a list that is in memory, the newest first. Ids sort
+// by age.
+func pageOf[T any](all []T, page webhook.Page, id func(T) string) webhook.List[T] {
+	if page.Before != "" {
+		at, _ := slices.BinarySearchFunc(all, page.Before, func(item T, before string) int {
+			if id(item) >= before {
+				return -1
+			}
+			return 1
+		})
+		all = all[at:]
+	}
+	found := webhook.List[T]{Items: all[:min(len(all), page.Limit)]}
+	if len(found.Items) < len(all) {
+		found.Next = id(found.Items[len(found.Items)-1])
+	}
+	return found
 }
 
 // list fetches one page and turns it into the answer. Ids in a cursor have the

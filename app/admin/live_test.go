@@ -304,6 +304,37 @@ func TestTokenIsShownOnceAndKeptAsADigest(t *testing.T) {
 	}
 }
 
+func TestTokensAreListedInPagesLikeAllElse(t *testing.T) {
+	n := listen(t)
+	all, err := n.first.Tokens(t.Context())
+	if err != nil || len(all) != 3 {
+		t.Fatalf("%d tokens, %v", len(all), err)
+	}
+	var paged []webhook.TokenID
+	for query := "?limit=2"; ; {
+		status, _, body := n.request(t, "GET", "/api/v1/tokens"+query, "", bearer(n.tokens[webhook.Administrator]))
+		var page api.List[api.Token]
+		if err := json.Unmarshal([]byte(body), &page); err != nil || status != 200 {
+			t.Fatalf("%s: %d %s", query, status, body)
+		}
+		for _, token := range page.Items {
+			paged = append(paged, token.ID)
+		}
+		if page.NextCursor == "" {
+			break
+		}
+		query = "?limit=2&cursor=" + page.NextCursor
+	}
+	if diff := cmp.Diff([]webhook.TokenID{all[0].ID, all[1].ID, all[2].ID}, paged); diff != "" {
+		t.Error(diff)
+	}
+	for _, query := range []string{"?limit=501", "?cursor=evt_1"} {
+		if status, _, _ := n.request(t, "GET", "/api/v1/tokens"+query, "", bearer(n.tokens[webhook.Administrator])); status != 422 {
+			t.Errorf("%s: %d", query, status)
+		}
+	}
+}
+
 func TestRevokedTokenIsInvalidAtOnceAndStaysListed(t *testing.T) {
 	n := listen(t)
 	made, err := n.first.CreateToken(t.Context(), api.NewToken{Name: "ci", Role: webhook.Administrator})

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"maps"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -93,21 +92,7 @@ type subscriberBody struct {
 func (s *server) listSubscribers(ctx context.Context, in *api.PageQuery) (*answer[api.List[api.Subscriber]], error) {
 	var health map[webhook.SubscriberID]*api.Health
 	fetch := func(page webhook.Page) (webhook.List[*webhook.Subscriber], error) {
-		all := s.o.Dispatcher.Subscribers()
-		// Ids sort by age, and the list runs from the newest.
-		if page.Before != "" {
-			at, _ := slices.BinarySearchFunc(all, page.Before, func(sub *webhook.Subscriber, before string) int {
-				if string(sub.ID) >= before {
-					return -1
-				}
-				return 1
-			})
-			all = all[at:]
-		}
-		found := webhook.List[*webhook.Subscriber]{Items: all[:min(len(all), page.Limit)]}
-		if len(found.Items) < len(all) {
-			found.Next = string(found.Items[len(found.Items)-1].ID)
-		}
+		found := pageOf(s.o.Dispatcher.Subscribers(), page, func(sub *webhook.Subscriber) string { return string(sub.ID) })
 		var err error
 		health, err = s.health(ctx, found.Items...)
 		return found, err

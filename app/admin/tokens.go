@@ -132,16 +132,14 @@ func (s *server) registerTokens() {
 	}, s.revokeToken)
 }
 
-func (s *server) listTokens(ctx context.Context, _ *struct{}) (*answer[api.List[api.Token]], error) {
-	list, err := s.tokens.all(ctx, s.o.Store)
-	if err != nil {
-		return nil, err
-	}
-	items := make([]api.Token, len(list))
-	for i := range list {
-		items[i] = tokenOf(&list[i])
-	}
-	return &answer[api.List[api.Token]]{api.List[api.Token]{Items: items}}, nil
+func (s *server) listTokens(ctx context.Context, in *api.PageQuery) (*answer[api.List[api.Token]], error) {
+	return list(s, *in, webhook.TokenPrefix, func(page webhook.Page) (webhook.List[webhook.Token], error) {
+		all, err := s.tokens.all(ctx, s.o.Store)
+		if err != nil {
+			return webhook.List[webhook.Token]{}, err
+		}
+		return pageOf(all, page, func(t webhook.Token) string { return string(t.ID) }), nil
+	}, tokenOf)
 }
 
 func (s *server) createToken(ctx context.Context, in *bodyInput) (*answer[api.Token], error) {

@@ -178,8 +178,16 @@ func (c *Client) Tail(ctx context.Context, query api.TailQuery) iter.Seq2[api.Ha
 
 // Tokens returns all tokens, the newest first.
 func (c *Client) Tokens(ctx context.Context) ([]api.Token, error) {
-	list, err := get[api.List[api.Token]](ctx, c, "/tokens", nil)
-	return list.Items, err
+	tokens := []api.Token{}
+	for token, err := range each(0, func(page api.PageQuery) (api.List[api.Token], error) {
+		return get[api.List[api.Token]](ctx, c, "/tokens", values(page))
+	}) {
+		if err != nil {
+			return nil, err
+		}
+		tokens = append(tokens, token)
+	}
+	return tokens, nil
 }
 
 // CreateToken makes a token and returns it with its text.
