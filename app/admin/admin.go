@@ -34,6 +34,9 @@ import (
 // that an inbound endpoint would take by default, and room to spare.
 const maxBody = 2 << 20
 
+// bearer is what the OpenAPI document calls the token.
+const bearer = "token"
+
 // A Dispatcher brings events to subscribers.
 type Dispatcher interface {
 	// Publish stores the event with its deliveries and begins to send them. It
@@ -144,7 +147,14 @@ func New(o Options) Handlers {
 				Version:     o.Version,
 				Description: "Lists run from the newest to the oldest. Every error has the same shape.",
 			},
-			Components: &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)},
+			Servers: []*huma.Server{{URL: "/", Description: "Where this document came from"}},
+			Components: &huma.Components{
+				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				SecuritySchemes: map[string]*huma.SecurityScheme{bearer: {
+					Type: "http", Scheme: "bearer",
+					Description: "A token that pintle tokens create has made. The Unix socket needs none.",
+				}},
+			},
 		},
 		// The second name is how the library finds the first for its own errors.
 		Formats:                      map[string]huma.Format{"application/json": {Marshal: marshal}, "json": {Marshal: marshal}},
@@ -285,7 +295,9 @@ func body[T any](s *server) *huma.RequestBody {
 // An error of its handler becomes the answer that the table has for it.
 func register[I, O any](s *server, role webhook.Role, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
 	s.roles[op.OperationID] = role
+	op.Security = []map[string][]string{}
 	if role != "" {
+		op.Security = append(op.Security, map[string][]string{bearer: {}})
 		op.Description = strings.TrimPrefix(op.Description+" Needs the role "+string(role)+".", " ")
 	}
 	op.MaxBodyBytes = maxBody + 1 // the library refuses a body that reaches it

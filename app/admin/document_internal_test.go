@@ -25,10 +25,12 @@ func (noSandbox) Send(context.Context, api.SandboxSend) (api.SandboxAnswer, erro
 
 // A document is what the tests read of the OpenAPI document.
 type document struct {
-	Info  struct{ Version string }
-	Paths map[string]map[string]struct {
+	Info    struct{ Version string }
+	Servers []struct{ URL string }
+	Paths   map[string]map[string]struct {
 		OperationID string
 		Description string
+		Security    []map[string][]string
 		RequestBody struct {
 			Required bool
 			Content  map[string]json.RawMessage
@@ -37,7 +39,10 @@ type document struct {
 			Content map[string]struct{ Schema map[string]any }
 		}
 	}
-	Components struct{ Schemas map[string]json.RawMessage }
+	Components struct {
+		Schemas         map[string]json.RawMessage
+		SecuritySchemes map[string]struct{ Type, Scheme string }
+	}
 }
 
 func readDocument(t *testing.T) document {
@@ -147,5 +152,29 @@ func TestEveryOperationSaysWhichRoleItNeeds(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A generated client finds out from the document where to send the token.
+func TestDocumentSaysWhichOperationsNeedAToken(t *testing.T) {
+	d := readDocument(t)
+	if got := d.Components.SecuritySchemes[bearer]; len(d.Components.SecuritySchemes) != 1 || got.Type != "http" || got.Scheme != "bearer" {
+		t.Errorf("schemes %v", d.Components.SecuritySchemes)
+	}
+	if len(d.Servers) != 1 || d.Servers[0].URL != "/" {
+		t.Errorf("servers %v", d.Servers)
+	}
+	needs := []map[string][]string{{bearer: {}}}
+	for path, methods := range d.Paths {
+		for method, operation := range methods {
+			want := needs
+			if path == "/healthz" || path == "/readyz" {
+				want = []map[string][]string{}
+			}
+			// Left out, it would not be said of the operation that it needs none.
+			if diff := cmp.Diff(want, operation.Security); diff != "" {
+				t.Errorf("%s %s: %s", method, path, diff)
+			}
+		}
 	}
 }
