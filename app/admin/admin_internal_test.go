@@ -64,14 +64,18 @@ func TestRequestsFromWebPagesAndForeignHostsAreForbidden(t *testing.T) {
 		if c.origin != "" {
 			r.Header.Set("Origin", c.origin)
 		}
-		if got := forbidden(r, onSocket) == nil; got != c.allowed {
+		if got := forbidden(r, onSocket, "use localhost") == nil; got != c.allowed {
 			t.Errorf("host %q, origin %q: allowed %v, want %v", c.host, c.origin, got, c.allowed)
 		}
 	}
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Host = "127.0.0.1"
+	if p := forbidden(r, onSocket, "use localhost"); !strings.HasSuffix(p.message, "; use localhost.") {
+		t.Errorf("the message is %q, want it to say what would do", p.message)
+	}
 	r.Host = "pintle"
 	r.Header["Origin"] = []string{""}
-	if forbidden(r, onSocket) == nil {
+	if forbidden(r, onSocket, "use localhost") == nil {
 		t.Error("an empty Origin is allowed, want it forbidden like any other")
 	}
 }

@@ -30,7 +30,7 @@ func roleOf(ctx context.Context) webhook.Role {
 
 // fromSocket admits a request on the Unix socket.
 func (s *server) fromSocket(r *http.Request) (webhook.Role, *problem) {
-	if p := forbidden(r, onSocket); p != nil {
+	if p := forbidden(r, onSocket, "use localhost"); p != nil {
 		return "", p
 	}
 	return webhook.Administrator, nil
@@ -41,7 +41,7 @@ func onSocket(host string) bool { return host == "pintle" || host == "localhost"
 
 // fromNetwork admits a request on a TCP listener, with the role of its token.
 func (s *server) fromNetwork(r *http.Request) (webhook.Role, *problem) {
-	if p := forbidden(r, s.ours); p != nil {
+	if p := forbidden(r, s.ours, "use localhost or an address, or list the name in admin.hosts"); p != nil {
 		return "", p
 	}
 	if open(r) {
@@ -77,10 +77,11 @@ func (s *server) ours(host string) bool {
 	})
 }
 
-// forbidden returns why the request may not come in, or nil. A browser adds an
+// forbidden returns why the request may not come in and what would do instead, or
+// nil. A browser adds an
 // Origin to whatever a page sends elsewhere, and a page that has its own name
 // resolve to our address still names itself in Host.
-func forbidden(r *http.Request, ours func(host string) bool) *problem {
+func forbidden(r *http.Request, ours func(host string) bool, instead string) *problem {
 	if len(r.Header.Values("Origin")) > 0 {
 		return &problem{status: http.StatusForbidden, code: "forbidden", message: "Requests from web pages are not allowed."}
 	}
@@ -91,7 +92,7 @@ func forbidden(r *http.Request, ours func(host string) bool) *problem {
 	if !ours(strings.ToLower(host)) {
 		return &problem{
 			status: http.StatusForbidden, code: "forbidden",
-			message: "The Host of the request is not one of this API; use localhost or an address, or list the name in admin.hosts.",
+			message: "The Host of the request is not one of this API; " + instead + ".",
 		}
 	}
 	return nil
