@@ -178,3 +178,21 @@ func TestDocumentSaysWhichOperationsNeedAToken(t *testing.T) {
 		}
 	}
 }
+
+func TestDocumentAllowsNullWhereItGivesAFieldItsDefault(t *testing.T) {
+	var change struct {
+		Properties map[string]struct{ Type any }
+	}
+	if err := json.Unmarshal(readDocument(t).Components.Schemas["SubscriberChange"], &change); err != nil {
+		t.Fatal(err)
+	}
+	for name, property := range change.Properties {
+		_, one := property.Type.(string)
+		faults, err := decode([]byte(`{"`+name+`":null}`), &api.SubscriberChange{})
+		// These are read, but an empty one is not valid.
+		needed := name == "url" || name == "secret" || name == "events"
+		if allowed := err == nil && len(faults) == 0 && !needed; allowed == one {
+			t.Errorf("%s has the type %v, and a null is allowed: %v", name, property.Type, allowed)
+		}
+	}
+}

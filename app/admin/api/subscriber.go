@@ -54,16 +54,16 @@ type Health struct {
 // or takes its default in a new subscriber. In JSON, null gives a field its
 // default.
 type SubscriberChange struct {
-	ClientID    *string            `json:"client_id,omitempty" doc:"receives this client's events beside those of nobody in particular"`
+	ClientID    *string            `json:"client_id,omitempty" nullable:"true" doc:"receives this client's events beside those of nobody in particular"`
 	URL         *string            `json:"url,omitempty" doc:"where deliveries are posted; http or https" example:"https://example.com/hooks"`
 	Secret      *string            `json:"secret,omitempty" doc:"signs the deliveries; made for a new subscriber without one"`
 	Events      *[]webhook.Pattern `json:"events,omitempty" doc:"patterns of the types received: order.created, order.*, order.** or *"`
 	Active      *bool              `json:"active,omitempty" doc:"false pauses it: deliveries are made, and wait"`
-	Description *string            `json:"description,omitempty" doc:"free text for people"`
-	Headers     *map[string]string `json:"headers,omitempty" doc:"sent with every delivery"`
-	Timeout     *Duration          `json:"timeout,omitempty" doc:"of a whole request, at most 60s; a string such as 5s, or whole seconds" example:"5s"`
-	Concurrency *int               `json:"concurrency,omitempty" doc:"requests in flight at most"`
-	Schedule    *[]Duration        `json:"schedule,omitempty" doc:"the wait before each retry"`
+	Description *string            `json:"description,omitempty" nullable:"true" doc:"free text for people"`
+	Headers     *map[string]string `json:"headers,omitempty" nullable:"true" doc:"sent with every delivery"`
+	Timeout     *Duration          `json:"timeout,omitempty" nullable:"true" doc:"of a whole request, at most 60s; a string such as 5s, or whole seconds" example:"5s"`
+	Concurrency *int               `json:"concurrency,omitempty" nullable:"true" doc:"requests in flight at most"`
+	Schedule    *[]Duration        `json:"schedule,omitempty" nullable:"true" doc:"the wait before each retry"`
 	FinalOn4xx  *bool              `json:"final_on_4xx,omitempty" doc:"makes an answer 4xx final, save 408, 425 and 429"`
 }
 
