@@ -28,6 +28,9 @@ const (
 	maxKept = 16 << 10
 	// maxHeader bounds the header of an answer.
 	maxHeader = 32 << 10
+	// maxError bounds what is kept of an error, which may quote all that a
+	// receiver sent in place of a header, or all names in its certificate.
+	maxError = 1 << 10
 )
 
 // NewTransport returns the transport for deliveries. It calls only what the
@@ -140,7 +143,7 @@ func (d *Dispatcher) try(a assignment, buffer []byte) trial {
 	request, attempt.RequestHeader = d.request(ctx, a, attempt.Number, started, buffer)
 	answer, err := d.o.Transport.RoundTrip(request)
 	if err != nil {
-		attempt.Outcome, attempt.Error = outcomeOf(ctx, err), err.Error()
+		attempt.Outcome, attempt.Error = outcomeOf(ctx, err), clip(err.Error())
 	} else {
 		attempt.Code, attempt.Outcome = answer.StatusCode, webhook.HTTPStatus
 		attempt.ResponseHeader = webhook.HeaderBlock(appendHeader(buffer[:0], answer.Header))
@@ -151,7 +154,7 @@ func (d *Dispatcher) try(a assignment, buffer []byte) trial {
 		}
 		// The status decides; a body that breaks off is only noted.
 		if attempt.ResponseBody, err = readAnswer(answer.Body, buffer); err != nil {
-			attempt.Error = "read the answer: " + err.Error()
+			attempt.Error = clip("read the answer: " + err.Error())
 		}
 	}
 	now := time.Now()
@@ -159,6 +162,14 @@ func (d *Dispatcher) try(a assignment, buffer []byte) trial {
 	trace.tell(attempt, now)
 	d.judge(&t, now)
 	return t
+}
+
+// clip returns the beginning of a text that is too long, in memory of its own.
+func clip(s string) string {
+	if len(s) <= maxError {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxError], "") + "…"
 }
 
 // request signs and addresses the attempt, and shows its header. The header

@@ -68,6 +68,35 @@ func TestCredentialsAreHidden(t *testing.T) {
 	}
 }
 
+// TestErrorThatQuotesTheReceiverIsBounded has a receiver send no HTTP, which the
+// transport quotes in its error, at up to four bytes for one.
+func TestErrorThatQuotesTheReceiverIsBounded(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var receiver sync.WaitGroup
+	defer receiver.Wait()
+	receiver.Go(func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		io.WriteString(conn, strings.Repeat("\x01", maxHeader/2)+"\r\n\r\n")
+		io.Copy(io.Discard, conn)
+	})
+	transport := &http.Transport{MaxResponseHeaderBytes: maxHeader}
+	defer transport.CloseIdleConnections()
+	d := New(Options{Timeout: 5 * time.Second, Transport: transport})
+	s := &webhook.Subscriber{URL: "http://" + l.Addr().String(), Secret: "hush"}
+	got := d.try(assignment{subscriber: s, target: newTarget(s), job: webhook.Job{Event: &webhook.Event{Data: []byte("{}")}}}, make([]byte, maxKept))
+	if e := got.result.Attempt.Error; !strings.Contains(e, "malformed") || len(e) > maxError+len("…") || !utf8.ValidString(e) {
+		t.Errorf("an error of %d bytes: %.200s", len(e), e)
+	}
+}
+
 // FuzzHeaderBlock holds the block of a foreign header to three rules: it has one
 // line for each value, sorted by name, and is bounded.
 func FuzzHeaderBlock(f *testing.F) {
