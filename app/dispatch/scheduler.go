@@ -307,6 +307,7 @@ func (s *scheduler) changed(subscriber *webhook.Subscriber) {
 	}
 	s.queue(l)
 	s.arm(l)
+	s.tidy(l)
 }
 
 // removed forgets the lane. What is in flight is recorded all the same.
@@ -403,9 +404,10 @@ func (s *scheduler) await(l *lane, due time.Time) {
 }
 
 // tidy forgets a lane that has nothing to do, so that memory does not depend
-// on how many subscribers there are.
+// on how many subscribers there are. One whose receiver is gone stays until the
+// pause is stored: nobody else knows of it.
 func (s *scheduler) tidy(l *lane) {
-	if len(l.known) == 0 && l.storedDue.IsZero() && !l.fetching && l.heldUntil.IsZero() && l.inFlight == 0 {
+	if !l.gone && len(l.known) == 0 && l.storedDue.IsZero() && !l.fetching && l.heldUntil.IsZero() && l.inFlight == 0 {
 		delete(s.lanes, l.subscriber.ID)
 	}
 }

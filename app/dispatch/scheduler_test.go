@@ -126,6 +126,37 @@ func TestGoneReceiverIsSentNothingMore(t *testing.T) {
 	}
 }
 
+// TestGoneReceiverIsRememberedUntilThePauseIsStored is about a lane that would
+// have been forgotten, since nothing waits in it.
+func TestGoneReceiverIsRememberedUntilThePauseIsStored(t *testing.T) {
+	now := time.Now()
+	s, l := newTestScheduler()
+	e := &webhook.Event{ReceivedAt: now}
+	offer := func(id webhook.DeliveryID) {
+		deliveries := []webhook.NewDelivery{{ID: id, SubscriberID: "sub"}}
+		s.announce(e, deliveries)
+		s.accepted(e, deliveries, true)
+		s.start(now)
+	}
+	offer("1")
+	last := trial{assignment: <-s.jobs, gone: true}
+	last.result = webhook.Result{Attempt: webhook.Attempt{DeliveryID: "1"}, State: webhook.Dead}
+	s.finished(&last)
+	s.recorded([]trial{last})
+	offer("2")
+	if len(s.jobs) > 0 {
+		t.Error("a receiver that is gone was sent another delivery")
+	}
+	s.cancelled(&webhook.Delivery{ID: "2", SubscriberID: "sub"})
+	paused := *l.subscriber
+	paused.Active = false
+	s.d.directory.put(&paused)
+	s.changed(&paused)
+	if len(s.lanes) > 0 {
+		t.Error("a lane with nothing to do is kept after the pause")
+	}
+}
+
 // TestHoldOutlivesAChangeOfOtherThings is about Retry-After.
 func TestHoldOutlivesAChangeOfOtherThings(t *testing.T) {
 	s, l := newTestScheduler()
