@@ -53,7 +53,7 @@ func NewTransport(guard *security.OutboundGuard, idlePerHost int) *http.Transpor
 type target struct {
 	// request lacks what differs: the body and Pintle's own headers.
 	request http.Request
-	// block shows the subscriber's headers, as far as they may be seen.
+	// block shows the subscriber's headers.
 	block string
 }
 
@@ -64,20 +64,16 @@ func newTarget(s *webhook.Subscriber) *target {
 	if address == nil {
 		address = &url.URL{}
 	}
-	header, shown := http.Header{}, http.Header{}
+	header := http.Header{}
 	for name, value := range s.Headers {
 		header.Set(name, value)
-		if credential(name) {
-			value = hidden
-		}
-		shown.Set(name, value)
 	}
 	return &target{
 		request: http.Request{
 			Method: http.MethodPost, URL: address, Host: address.Host,
 			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header,
 		},
-		block: string(appendHeader(nil, shown)),
+		block: string(appendHeader(nil, header)),
 	}
 }
 

@@ -5,30 +5,12 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/pintle/pintle/app/webhook"
 )
 
 // maxBlock bounds the header that is kept of a request and of an answer.
 const maxBlock = 8 << 10
-
-// hidden stands for the value of a header that carries credentials.
-const hidden = "***"
-
-// credential reports whether the values of the header are nobody's to see.
-func credential(name string) bool {
-	name = strings.ToLower(name)
-	switch name {
-	case "authorization", "proxy-authorization", "cookie":
-		return true
-	case "x-agent-signature", "webhook-signature":
-		return false
-	}
-	for _, word := range []string{"token", "secret", "key", "password", "credential"} {
-		if strings.Contains(name, word) {
-			return true
-		}
-	}
-	return false
-}
 
 // appendLine appends a line of a [webhook.HeaderBlock]. It reports false, and
 // appends nothing, where the block would grow beyond its bound.
@@ -44,7 +26,7 @@ func appendLine(block []byte, name, value string) ([]byte, bool) {
 }
 
 // appendHeader appends the lines of a header, sorted by name, as far as there is
-// room.
+// room. Credentials are hidden.
 func appendHeader(block []byte, header http.Header) []byte {
 	var buffer [32]string
 	names := buffer[:0]
@@ -54,7 +36,11 @@ func appendHeader(block []byte, header http.Header) []byte {
 	slices.Sort(names)
 	ok := true
 	for _, name := range names {
+		secret := webhook.CredentialHeader(name)
 		for _, value := range header[name] {
+			if secret {
+				value = webhook.HiddenValue
+			}
 			if block, ok = appendLine(block, name, value); !ok {
 				return block
 			}

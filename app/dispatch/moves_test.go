@@ -396,7 +396,7 @@ func TestReplacedSecretSignsUntilItsTime(t *testing.T) {
 func TestAttemptKeepsBothHeadersWithoutCredentials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &receiver{answer: func(*http.Request, int) (*http.Response, error) {
-			return status(200, "X-Second", "2", "Content-Type", "text/plain", "X-Odd", "a\r\nb\xff"), nil
+			return status(200, "X-Second", "2", "Content-Type", "text/plain", "X-Odd", "a\r\nb\xff", "Set-Cookie", "session=hush"), nil
 		}}
 		d, store := start(t, r)
 		subscribe(t, d, "https://example.com", func(s *webhook.Subscriber) {
@@ -421,7 +421,7 @@ func TestAttemptKeepsBothHeadersWithoutCredentials(t *testing.T) {
 		if got := string(attempts[0].RequestHeader); got != want.String() {
 			t.Errorf("the request's header is\n%swant\n%s", got, want.String())
 		}
-		if got := string(attempts[0].ResponseHeader); got != "Content-Type: text/plain\nX-Odd: a  b\ufffd\nX-Second: 2\n" {
+		if got := string(attempts[0].ResponseHeader); got != "Content-Type: text/plain\nSet-Cookie: ***\nX-Odd: a  b\ufffd\nX-Second: 2\n" {
 			t.Errorf("the answer's header is %q", got)
 		}
 	})

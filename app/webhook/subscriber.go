@@ -262,6 +262,25 @@ func ReservedHeader(name string) bool {
 	return strings.HasPrefix(name, "X-Agent-") || strings.HasPrefix(name, "Webhook-")
 }
 
+// HiddenValue stands for the value of a header that carries credentials.
+const HiddenValue = "***"
+
+// CredentialHeader reports whether the values of the header are nobody's to see,
+// going by its name.
+func CredentialHeader(name string) bool {
+	name = strings.ToLower(name)
+	switch name {
+	case "authorization", "proxy-authorization", "cookie", "set-cookie":
+		return true
+	}
+	for _, word := range []string{"token", "secret", "key", "password", "credential"} {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return false
+}
+
 // printable reports whether s has no control or other invisible bytes that
 // could break a header or a terminal line.
 func printable(s string) bool {

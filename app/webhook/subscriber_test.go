@@ -131,3 +131,16 @@ func TestHeaderBlockGivesItsLinesBack(t *testing.T) {
 		t.Errorf("an empty block has %v", got)
 	}
 }
+
+func TestHeadersWithCredentialsAreKnownByTheirNames(t *testing.T) {
+	for _, name := range []string{"Authorization", "PROXY-AUTHORIZATION", "cookie", "Set-Cookie", "X-Auth-Token", "Client_Secret", "X-API-KEY", "x-password", "My-Credentials"} {
+		if !webhook.CredentialHeader(name) {
+			t.Errorf("%s is shown", name)
+		}
+	}
+	for _, name := range []string{"X-Agent-Signature", "webhook-signature", "Content-Type", "X-Tenant", "X-Authorized"} {
+		if webhook.CredentialHeader(name) {
+			t.Errorf("%s is hidden", name)
+		}
+	}
+}
