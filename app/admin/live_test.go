@@ -236,6 +236,30 @@ func TestRolesIncludeThoseBelowAndNothingMore(t *testing.T) {
 	}
 }
 
+func TestCredentialsAmongHeadersAreForAdministratorsOnly(t *testing.T) {
+	n := listen(t)
+	added, err := n.first.AddSubscriber(t.Context(), api.SubscriberChange{
+		URL: value("http://127.0.0.1:1"), Events: &[]webhook.Pattern{"never"},
+		Headers: &map[string]string{"Authorization": "Bearer hush", "X-Tenant": "acme"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/api/v1/subscribers/" + string(added.ID)
+	for _, role := range webhook.Roles() {
+		requests := [][2]string{{"GET", "/api/v1/subscribers"}, {"GET", path}}
+		if role.May(webhook.Operator) {
+			requests = append(requests, [2]string{"POST", path + "/pause"}, [2]string{"POST", path + "/resume"})
+		}
+		for _, r := range requests {
+			status, _, body := n.request(t, r[0], r[1], "", bearer(n.tokens[role]))
+			if status != 200 || !strings.Contains(body, "acme") || strings.Contains(body, "hush") != (role == webhook.Administrator) {
+				t.Errorf("%s %s as %s: %d %s", r[0], r[1], role, status, body)
+			}
+		}
+	}
+}
+
 // unread is a body that nobody may read.
 type unread struct{ t *testing.T }
 

@@ -98,7 +98,7 @@ func (s *server) listSubscribers(ctx context.Context, in *api.PageQuery) (*answe
 		return found, err
 	}
 	return list(s, *in, webhook.SubscriberPrefix, fetch, func(sub **webhook.Subscriber) api.Subscriber {
-		wire := wireSubscriber(*sub)
+		wire := wireSubscriber(ctx, *sub)
 		wire.Health = health[wire.ID]
 		return wire
 	})
@@ -119,7 +119,7 @@ func (s *server) addSubscriber(ctx context.Context, in *bodyInput) (*answer[api.
 	if added, err = s.o.Dispatcher.AddSubscriber(ctx, added); err != nil {
 		return nil, err
 	}
-	wire := wireSubscriber(&added)
+	wire := wireSubscriber(ctx, &added)
 	wire.Secret = added.Secret.Reveal()
 	return &answer[api.Subscriber]{wire}, nil
 }
@@ -133,7 +133,7 @@ func (s *server) showSubscriber(ctx context.Context, in *subscriberInput) (*answ
 	if err != nil {
 		return nil, err
 	}
-	wire := wireSubscriber(&found)
+	wire := wireSubscriber(ctx, &found)
 	wire.Health = health[wire.ID]
 	return &answer[api.Subscriber]{wire}, nil
 }
@@ -220,7 +220,7 @@ func (s *server) rotateSecret(ctx context.Context, in *subscriberBody) (*answer[
 	if err != nil {
 		return nil, err
 	}
-	wire := wireSubscriber(&changed)
+	wire := wireSubscriber(ctx, &changed)
 	wire.Secret = fresh.Reveal()
 	return &answer[api.Subscriber]{wire}, nil
 }
@@ -281,7 +281,7 @@ func (s *server) update(ctx context.Context, id webhook.SubscriberID, change fun
 	if err != nil {
 		return nil, err
 	}
-	return &answer[api.Subscriber]{wireSubscriber(&changed)}, nil
+	return &answer[api.Subscriber]{wireSubscriber(ctx, &changed)}, nil
 }
 
 // decodeSubscriber reads fields of a subscriber, with the faults by name.
@@ -353,12 +353,22 @@ func (s *server) judge(change api.SubscriberChange, changed *webhook.Subscriber,
 	return nil
 }
 
-func wireSubscriber(s *webhook.Subscriber) api.Subscriber {
+// wireSubscriber is the subscriber as the one who asks may see it. Credentials
+// among its headers are for those who could change them, and need them for that.
+func wireSubscriber(ctx context.Context, s *webhook.Subscriber) api.Subscriber {
 	wire := api.Subscriber{
 		ID: s.ID, ClientID: s.ClientID, URL: s.URL, Events: s.Events, Active: s.Active,
 		Description: s.Description, Headers: s.Headers, Timeout: api.Duration(s.Timeout), Concurrency: s.Concurrency,
 		FinalOn4xx: s.FinalOn4xx, CreatedAt: api.Time{Time: s.CreatedAt}, UpdatedAt: api.Time{Time: s.UpdatedAt},
 		PausedReason: s.PausedReason,
+	}
+	if !roleOf(ctx).May(webhook.Administrator) {
+		wire.Headers = maps.Clone(s.Headers)
+		for name := range wire.Headers {
+			if webhook.CredentialHeader(name) {
+				wire.Headers[name] = webhook.HiddenValue
+			}
+		}
 	}
 	for _, wait := range s.Schedule {
 		wire.Schedule = append(wire.Schedule, api.Duration(wait))

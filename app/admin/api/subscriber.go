@@ -13,7 +13,7 @@ type Subscriber struct {
 	Events      []webhook.Pattern `json:"events" nullable:"false"`
 	Active      bool              `json:"active"`
 	Description string            `json:"description"`
-	Headers     map[string]string `json:"headers,omitempty"`
+	Headers     map[string]string `json:"headers,omitempty" doc:"sent with every delivery; credentials are *** without the role admin"`
 	// Timeout, Concurrency and Schedule are missing where the configured ones
 	// are in force.
 	Timeout     Duration   `json:"timeout,omitzero" example:"5s" doc:"of a whole request; missing: outbound.timeout"`
