@@ -241,7 +241,7 @@ func (s *server) guard(mux *http.ServeMux, admit func(*http.Request) (webhook.Ro
 			s.refuse(w, p)
 			return
 		}
-		r = r.WithContext(withRole(r.Context(), role))
+		r = r.WithContext(context.WithValue(r.Context(), admissionKey{}, admission{role, admit}))
 		// The mux would redirect a path that is not in its shortest form.
 		if escaped := r.URL.EscapedPath(); escaped != path.Clean(escaped) {
 			s.refuse(w, notFoundProblem("There is no such path."))

@@ -14,18 +14,32 @@ import (
 	"github.com/pintle/pintle/app/webhook"
 )
 
-// roleKey is where a request's context has the role of who made it.
-type roleKey struct{}
+// admissionKey is where a request's context has its admission.
+type admissionKey struct{}
 
-func withRole(ctx context.Context, role webhook.Role) context.Context {
-	return context.WithValue(ctx, roleKey{}, role)
+// An admission is what a listener has found out about who makes a request.
+type admission struct {
+	// role is what they may do; empty: nothing that needs a role.
+	role webhook.Role
+	// admit is how the listener finds out.
+	admit func(*http.Request) (webhook.Role, *problem)
+}
+
+func admissionOf(ctx context.Context) admission {
+	a, _ := ctx.Value(admissionKey{}).(admission)
+	return a
 }
 
 // roleOf returns what the one who made the request may do; empty: nothing that
 // needs a role.
-func roleOf(ctx context.Context) webhook.Role {
-	role, _ := ctx.Value(roleKey{}).(webhook.Role)
-	return role
+func roleOf(ctx context.Context) webhook.Role { return admissionOf(ctx).role }
+
+// stillAdmitted reports whether the listener would admit the request now as it
+// did. One that lasts may outlive its token.
+func stillAdmitted(r *http.Request) bool {
+	a := admissionOf(r.Context())
+	role, p := a.admit(r)
+	return p == nil && role == a.role
 }
 
 // fromSocket admits a request on the Unix socket.

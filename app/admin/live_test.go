@@ -392,6 +392,35 @@ func TestRevokedTokenIsInvalidAtOnceAndStaysListed(t *testing.T) {
 	}
 }
 
+func TestTailEndsWhenItsTokenIsRevoked(t *testing.T) {
+	n := listen(t)
+	made, err := n.first.CreateToken(t.Context(), api.NewToken{Name: "watcher", Role: webhook.Viewer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A tail that went on would fail the test here, and not hang.
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, "GET", n.url+"/api/v1/tail", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = bearer(made.Token)
+	response, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if err := n.first.RevokeToken(t.Context(), made.ID); err != nil {
+		t.Fatal(err)
+	}
+	n.attempt("secret.thing", "", &webhook.Subscriber{})
+	body, err := io.ReadAll(response.Body)
+	if err != nil || strings.Contains(string(body), "secret.thing") {
+		t.Errorf("after the revocation: %q, %v", body, err)
+	}
+}
+
 func TestInvalidTokenIsRefusedWithEveryFaultNamed(t *testing.T) {
 	n := listen(t)
 	for body, fields := range map[string]string{

@@ -114,7 +114,7 @@ func validTail(q *api.TailQuery) error {
 }
 
 // stream writes what the reader finds and the query selects, until the feed or
-// the request ends.
+// the request ends, or its token is revoked.
 func (s *server) stream(r *http.Request, w http.ResponseWriter, reader *feed.Reader, q *api.TailQuery) {
 	header := w.Header()
 	header.Set("Content-Type", "text/event-stream")
@@ -154,7 +154,7 @@ func (s *server) stream(r *http.Request, w http.ResponseWriter, reader *feed.Rea
 			out = append(out, ": nothing new\n\n"...)
 		}
 		if len(out) > 0 {
-			if !write(out) {
+			if !stillAdmitted(r) || !write(out) {
 				return
 			}
 			written = time.Now()
