@@ -34,16 +34,22 @@ func upgrade(ctx context.Context, path string, onUpgrade func(from, to int, copi
 	// The pragmas and the transactions share one connection.
 	db.SetMaxOpenConns(1)
 	copied := fmt.Sprintf("%s.v%d-%s.backup", path, version, time.Now().UTC().Format("20060102T150405Z"))
-	if err := backup(ctx, db, copied); err != nil {
+	if err := backup(ctx, db, path+".backup.partial", copied); err != nil {
 		return fmt.Errorf("copy the database before its upgrade: %w", translate(err))
 	}
 	if onUpgrade != nil {
 		onUpgrade(version, schemaVersion, copied)
 	}
-	for version < schemaVersion {
+	for from := version; version < schemaVersion; {
 		version++
 		if err := migrate(ctx, db, version); err != nil {
-			return fmt.Errorf("upgrade to schema %d (a copy of the database is %s): %w", version, copied, translate(err))
+			err = fmt.Errorf("upgrade to schema %d: %w", version, translate(err))
+			if version == from+1 {
+				// The file is as it was. Whoever starts us again and again must
+				// not get a copy each time, until the disk is full.
+				return errors.Join(err, os.Remove(copied))
+			}
+			return fmt.Errorf("%w (a copy of the database as it was is %s)", err, copied)
 		}
 	}
 	// The header of the file tells the version to whoever looks without SQLite.
@@ -64,9 +70,9 @@ func storedVersion(ctx context.Context, path string) (version int, err error) {
 }
 
 // backup writes a consistent copy of the database, write-ahead log included,
-// that only the owner can read. Under its name there is never half a copy.
-func backup(ctx context.Context, db *sql.DB, to string) error {
-	partial := to + ".partial"
+// that only the owner can read. Under its name there is never half a copy: that
+// is the partial file, which a crash leaves and the next backup overwrites.
+func backup(ctx context.Context, db *sql.DB, partial, to string) error {
 	// SQLite fills an empty file that exists, and its mode stays.
 	if err := os.WriteFile(partial, nil, 0o600); err != nil {
 		return err

@@ -222,6 +222,28 @@ func TestUpgradeLeavesACopyOfTheOldFile(t *testing.T) {
 	}
 }
 
+func TestUpgradeTakesAwayTheHalfCopyOfOneThatWasKilled(t *testing.T) {
+	path := frozen(t, "v1.sql")
+	// What a kill leaves: the beginning of a database.
+	half, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path+".backup.partial", half[:len(half)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, path); err != nil {
+		t.Fatal(err)
+	}
+	copies := backups(t, path)
+	if len(copies) != 1 || rows(t, copies[0], `PRAGMA integrity_check`)[0] != "ok" {
+		t.Errorf("the copies are %v", copies)
+	}
+	if _, err := os.Stat(path + ".backup.partial"); !os.IsNotExist(err) {
+		t.Errorf("the half copy is still there: %v", err)
+	}
+}
+
 func TestUpgradeThatFailsLeavesTheOldVersion(t *testing.T) {
 	path := frozen(t, "v1.sql")
 	edit(t, path, `PRAGMA foreign_keys = 0`, `DELETE FROM events WHERE id = (SELECT min(id) FROM events)`)
@@ -231,6 +253,9 @@ func TestUpgradeThatFailsLeavesTheOldVersion(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, shape(t, path)); diff != "" {
 		t.Errorf("the failed upgrade left (-before +after):\n%s", diff)
+	}
+	if copies := backups(t, path); len(copies) > 0 {
+		t.Errorf("the failed upgrade left copies of what has not changed: %v", copies)
 	}
 	edit(t, path, `DELETE FROM attempts WHERE delivery_id NOT IN (SELECT d.id FROM deliveries d JOIN events e ON e.id = d.event_id)`,
 		`DELETE FROM deliveries WHERE event_id NOT IN (SELECT id FROM events)`)
