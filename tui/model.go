@@ -287,6 +287,7 @@ func (m *model) replied(r reply) tea.Cmd {
 // depart remembers the present place before another one is shown. A form is no
 // place to come back to: what was written in it is sent or thrown away.
 func (m *model) depart() {
+	m.said = said{} // it was about the screen that is left
 	if slices.ContainsFunc(m.stack, func(s screen) bool { _, ok := s.(*form); return ok }) {
 		return
 	}
@@ -301,6 +302,7 @@ func (m *model) travel(from, to *[]place) tea.Cmd {
 	if n == 0 {
 		return say(info, "there is no further screen that way")
 	}
+	m.said = said{}
 	there := (*from)[n-1]
 	*from = (*from)[:n-1]
 	*to = append(*to, place{m.tab, slices.Clone(m.stack)})

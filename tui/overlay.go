@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -98,7 +99,7 @@ func (c *confirm) press(_ *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 	case "esc", "alt+esc":
 		return nil, true
 	case "enter":
-		if !c.ready {
+		if !c.ready && (c.typed == "" || c.input.Value() == "") {
 			return nil, true
 		}
 		if c.typed != "" && strings.TrimSpace(c.input.Value()) != c.typed {
@@ -234,6 +235,10 @@ func (h *help) press(_ *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 		h.top += h.room
 	case "pgup", "ctrl+b":
 		h.top -= h.room
+	case "g", "home":
+		h.top = 0
+	case "G", "end":
+		h.top = math.MaxInt // the last page, once it is drawn
 	default:
 		return nil, true
 	}

@@ -101,12 +101,13 @@ func (s *sandbox) result(e *env, w, h int) []string {
 		add(info, e.glyphs.wait+" sending")
 	case s.refusal != "":
 		add(bad, e.glyphs.fail+" not sent")
-		for _, line := range text.Lines(s.refusal, max(w-4, 1), true) {
+		for _, line := range wrapped(s.refusal, max(w-4, 1)) {
 			add(plain, "  "+line)
 		}
 	case a == nil:
-		add(dim, "ctrl+s sends the event through the inbound door, signed, as an")
-		add(dim, "external system would. Here is what comes of it.")
+		for _, line := range wrapped("ctrl+s sends the event through the inbound door, signed, as an external system would. Here is what comes of it.", max(w-2, 1)) {
+			add(dim, line)
+		}
 	default:
 		lines = append(lines, s.answerLines(e, a, w)...)
 	}
@@ -129,8 +130,8 @@ func (s *sandbox) answerLines(e *env, a *api.SandboxAnswer, w int) []string {
 	}
 	lines := []string{e.paint(r, text.Cut(fmt.Sprintf("  %s %d %s · %s", sign, a.Status, word, text.Millis(a.DurationMS)), w))}
 	if a.Message != "" {
-		for _, line := range text.Lines(a.Message, max(w-4, 1), true) {
-			lines = append(lines, "    "+line)
+		for _, line := range wrapped(a.Message, max(w-4, 1)) {
+			lines = append(lines, text.Cut("    "+line, w))
 		}
 	}
 	if a.EventID != "" {

@@ -64,3 +64,32 @@ func TestTheNameOfTheOpenTabIsSeenInANarrowWindow(t *testing.T) {
 		d.check(t)
 	}
 }
+
+func TestWhatWasSaidStaysWithItsScreen(t *testing.T) {
+	d := drive(t)
+	d.keys("3 y")
+	d.see(t, "sent to the clipboard")
+	d.keys("2")
+	d.miss(t, "sent to the clipboard")
+}
+
+func TestAWrongWordIsCalledSo(t *testing.T) {
+	d := drive(t)
+	d.keys("4 D")
+	d.write("other")
+	d.keys("enter")
+	d.see(t, "was not written out")
+	d.keys("D enter")
+	if len(d.fake.changed) > 0 || d.overlay != nil {
+		t.Errorf("it changed %q", d.fake.changed)
+	}
+}
+
+func TestTheHelpGoesToItsEnds(t *testing.T) {
+	d := drive(t)
+	d.keys("? G")
+	d.see(t, "mouse", "Keys ")
+	d.keys("g")
+	d.miss(t, "mouse")
+	d.see(t, "Overview")
+}
