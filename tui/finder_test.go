@@ -126,3 +126,10 @@ func TestASubscribersDeliveriesDoNotRepeatWhichOneItIs(t *testing.T) {
 	d.see(t, "LATEST DELIVERIES", "EVENT")
 	d.miss(t, "sub:sub_", "SUBSCRIBER ")
 }
+
+func TestWhatWaitsForAPausedSubscriberIsNotDueNow(t *testing.T) {
+	d := drive(t)
+	d.keys("4 j enter")
+	d.see(t, "PAUSED", " paused")
+	d.miss(t, "  now ")
+}
