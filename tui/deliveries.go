@@ -56,6 +56,8 @@ func nextCell(e *env, d *api.Delivery) cell {
 	switch wait := d.NextAttemptAt.Sub(e.now()); {
 	case d.State != webhook.Pending:
 		return cell{"–", dim}
+	case d.SubscriberPaused:
+		return cell{"paused", warn} // it may be due, and yet does not go out
 	case wait <= 0:
 		return cell{"now", info}
 	default:

@@ -302,6 +302,9 @@ func took(d time.Duration) string {
 }
 
 func (d *delivery) due(e *env) string {
+	if d.shown.SubscriberPaused {
+		return "waits: the subscriber is paused"
+	}
 	wait := d.shown.NextAttemptAt.Sub(e.now())
 	if wait <= 0 {
 		return "due now"

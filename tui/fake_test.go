@@ -98,7 +98,8 @@ func (f *fake) grow(n int) {
 		event := api.Event{ID: webhook.EventID(f.ids.Format("evt_", f.sequence)), Source: "inbound", Type: types[i%4], Timestamp: at.Unix(), ReceivedAt: at, Size: 412,
 			SenderKey: fmt.Sprintf("inv-%d", i%10000), Fanout: map[webhook.State]int{webhook.Delivered: 5, webhook.Dead: i % 2}}
 		d := api.Delivery{ID: webhook.DeliveryID(f.ids.Format("dlv_", f.sequence)), EventID: event.ID, EventType: event.Type, CreatedAt: at,
-			SubscriberID: f.subscribers[i%len(f.subscribers)].ID, SubscriberName: names[i%3]}
+			SubscriberID: f.subscribers[i%len(f.subscribers)].ID, SubscriberName: names[i%3],
+			SubscriberPaused: !f.subscribers[i%len(f.subscribers)].Active}
 		switch i % 5 {
 		case 0:
 			d.State, d.AttemptCount, d.LastOutcome, d.LastError, d.LastDurationMS = webhook.Pending, 2, webhook.Timeout, "timeout", 10000

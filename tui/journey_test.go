@@ -31,7 +31,7 @@ func appliance(t *testing.T) *client.Client {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := config.Load(config.Options{File: file, Set: []string{"storage.path=" + filepath.Join(dir, "pintle.db"), "inbound.listen=127.0.0.1:0"}})
+	c, err := config.Load(config.Options{File: file, Set: []string{"storage.path=" + filepath.Join(dir, "pintle.db"), "inbound.listen=127.0.0.1:0", "admin.listen=127.0.0.1:0"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,17 +32,6 @@ func newSubscriber(e *env, id webhook.SubscriberID) *subscriber {
 	// Which subscriber it is goes without saying here.
 	s.latest.hidden = true
 	s.latest.columns = slices.DeleteFunc(s.latest.columns, func(c column[api.Delivery]) bool { return c.title == "SUBSCRIBER" })
-	for i := range s.latest.columns {
-		if c := &s.latest.columns[i]; c.title == "NEXT" {
-			next := c.cell
-			c.cell = func(d *api.Delivery) cell {
-				if d.State == webhook.Pending && s.shown.ID != "" && !s.shown.Active {
-					return cell{"paused", warn} // it is due and yet does not go out
-				}
-				return next(d)
-			}
-		}
-	}
 	return s
 }
 

@@ -135,7 +135,7 @@ func (s *server) wireDelivery(d *webhook.Delivery) api.Delivery {
 		NextAttemptAt: api.Time{Time: d.NextAttemptAt}, CreatedAt: api.Time{Time: d.CreatedAt}, FinishedAt: api.Time{Time: d.FinishedAt},
 	}
 	if sub, ok := s.o.Dispatcher.Subscriber(d.SubscriberID); ok {
-		wire.SubscriberName = sub.Name()
+		wire.SubscriberName, wire.SubscriberPaused = sub.Name(), !sub.Active
 	}
 	return wire
 }

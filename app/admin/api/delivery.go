@@ -10,8 +10,10 @@ type Delivery struct {
 	SubscriberID webhook.SubscriberID `json:"subscriber_id"`
 	// SubscriberName is what people call the subscriber; empty when it has been
 	// removed.
-	SubscriberName string        `json:"subscriber_name,omitempty" doc:"what people call the subscriber; missing when it has been removed"`
-	State          webhook.State `json:"state" enum:"pending,delivered,dead,cancelled"`
+	SubscriberName string `json:"subscriber_name,omitempty" doc:"what people call the subscriber; missing when it has been removed"`
+	// SubscriberPaused says that nothing is sent to it.
+	SubscriberPaused bool          `json:"subscriber_paused,omitempty" doc:"nothing is sent to the subscriber: what is pending waits until it is resumed"`
+	State            webhook.State `json:"state" enum:"pending,delivered,dead,cancelled"`
 	// AttemptCount is how often it was tried in all.
 	AttemptCount int `json:"attempt_count" doc:"how often it was tried"`
 	// LastOutcome is that of the last attempt; empty before the first.
