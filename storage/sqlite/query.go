@@ -206,8 +206,14 @@ func jsonArray(numbers []int64) string {
 	return string(append(b, ']'))
 }
 
-// read runs queries that see one state of the file.
+// read runs queries that see one state of the file, when it is their turn.
 func (s *Store) read(ctx context.Context, queries func(*sql.Tx) error) error {
+	select {
+	case s.lists <- struct{}{}:
+		defer func() { <-s.lists }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	tx, err := s.readers.BeginTx(ctx, nil)
 	if err != nil {
 		return translate(err)

@@ -45,6 +45,9 @@ const (
 	checkpointPages = 4096
 
 	readers = 4
+	// lists is how many of those may be busy with lists and statistics, which
+	// people ask for and which may take long: what is due must not wait for them.
+	lists = readers - 2
 )
 
 // Options say how to open a file.
@@ -75,6 +78,7 @@ type Store struct {
 	ids     *webhook.IDs
 	writer  *writer
 	readers *sql.DB
+	lists   chan struct{} // one slot for each list that is being read
 }
 
 // Open opens the file and takes it for this process. It refuses, without
@@ -84,7 +88,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	s := &Store{path: path, lock: flock.New(path+".lock", flock.SetPermissions(0o600))}
+	s := &Store{path: path, lists: make(chan struct{}, lists), lock: flock.New(path+".lock", flock.SetPermissions(0o600))}
 	switch locked, err := s.lock.TryLock(); {
 	case err != nil:
 		return nil, fmt.Errorf("lock database: %w", err)
