@@ -23,7 +23,7 @@ func (s *server) registerStats() {
 	register(s, webhook.Viewer, huma.Operation{
 		OperationID: "show-stats", Method: http.MethodGet, Path: api.Prefix + "/stats", Tags: []string{"stats"},
 		Summary:     "Show counters, rates, latencies, the queue, and how the subscribers do",
-		Description: "The figures are at most a second old, the sums of the last day ten.",
+		Description: "The figures are at most a second old, the sums of the last day five.",
 	}, s.showStats)
 }
 
