@@ -239,16 +239,8 @@ const hiddenValue = "***"
 
 // shownValue is the value of a header; one that may let somebody in is hidden.
 func shownValue(name, value string) string {
-	if confidential(name) {
+	if webhook.CredentialHeader(name) {
 		return hiddenValue
 	}
 	return value
-}
-
-// confidential reports whether the header may carry a credential, going by its
-// name.
-func confidential(name string) bool {
-	name = strings.ToLower(name)
-	return slices.ContainsFunc([]string{"auth", "cookie", "token", "secret", "key", "password", "credential", "signature", "session"},
-		func(part string) bool { return strings.Contains(name, part) })
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -269,16 +270,8 @@ const HiddenValue = "***"
 // going by its name.
 func CredentialHeader(name string) bool {
 	name = strings.ToLower(name)
-	switch name {
-	case "authorization", "proxy-authorization", "cookie", "set-cookie":
-		return true
-	}
-	for _, word := range []string{"token", "secret", "key", "password", "credential"} {
-		if strings.Contains(name, word) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]string{"auth", "cookie", "token", "secret", "key", "password", "credential", "session"},
+		func(part string) bool { return strings.Contains(name, part) })
 }
 
 // printable reports whether s has no control or other invisible bytes that
