@@ -21,6 +21,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/pintle/pintle/app/spelling"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -336,35 +337,13 @@ func suggest(name string, candidates []string) string {
 	name = strings.ToLower(name)
 	best, least := "", math.MaxInt
 	for _, candidate := range candidates {
-		d := distance(name, strings.ToLower(candidate))
+		d := spelling.Distance(name, strings.ToLower(candidate))
 		if _, last, ok := strings.Cut(candidate, "."); ok && !strings.Contains(name, ".") {
-			d = min(d, distance(name, last))
+			d = min(d, spelling.Distance(name, last))
 		}
 		if d < least {
 			best, least = candidate, d
 		}
 	}
 	return "; did you mean " + best + "?"
-}
-
-// distance is how many letters must be added, taken out or changed to make one
-// word of the other (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

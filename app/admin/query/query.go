@@ -19,6 +19,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/pintle/pintle/app/spelling"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -187,29 +188,7 @@ func (q *Query) set(name, value string) error {
 
 // nearest returns the name that differs least from what was written.
 func nearest(written string, names []string) string {
-	return slices.MinFunc(names, func(a, b string) int { return distance(written, a) - distance(written, b) })
-}
-
-// distance is how many letters must be added, taken out or changed to make one
-// word of the other (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			changed := diagonal
-			if a[i] != b[j] {
-				changed++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(changed, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
+	return slices.MinFunc(names, func(a, b string) int { return spelling.Distance(written, a) - spelling.Distance(written, b) })
 }
 
 // assign gives a field its value, once.
