@@ -199,33 +199,3 @@ func assign(field *string, name, value string) error {
 	*field = value
 	return nil
 }
-
-// String writes the query so that it is read as the same again.
-func (q Query) String() string {
-	var terms []string
-	for _, k := range q.keys() {
-		if *k.field != "" {
-			terms = append(terms, k.names[0]+":"+quote(*k.field))
-		}
-	}
-	if q.Event != "" {
-		terms = append(terms, "event:"+quote(q.Event))
-	}
-	if q.Delivery != "" {
-		terms = append(terms, q.Delivery)
-	}
-	if q.Text != "" {
-		terms = append(terms, `"`+escape(q.Text)+`"`)
-	}
-	return strings.Join(terms, " ")
-}
-
-// quote writes a value in quotes where it could be read as something else.
-func quote(value string) string {
-	if strings.HasPrefix(value, `"`) || strings.ContainsFunc(value, unicode.IsSpace) || strings.HasPrefix(value, "//") {
-		return `"` + escape(value) + `"`
-	}
-	return value
-}
-
-func escape(s string) string { return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) }
