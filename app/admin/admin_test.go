@@ -169,7 +169,7 @@ func (a *appliance) fail(t *testing.T, state webhook.State, ids ...webhook.Deliv
 	t.Helper()
 	results := make([]webhook.Result, len(ids))
 	for i, id := range ids {
-		d, err := a.store.Delivery(t.Context(), id)
+		d, err := webhook.FindDelivery(t.Context(), a.store, id)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -162,7 +162,7 @@ func (s *server) eachNamed(ctx context.Context, ids []webhook.DeliveryID, visit 
 			continue
 		}
 		seen[id] = true
-		switch d, err := s.o.Store.Delivery(ctx, id); {
+		switch d, err := webhook.FindDelivery(ctx, s.o.Store, id); {
 		case err == nil && d.State == webhook.Dead:
 			dead = append(dead, id)
 		case err == nil || problemOf(err).status == http.StatusNotFound:

@@ -66,7 +66,7 @@ func (s *server) pageOfDeliveries(ctx context.Context, filter webhook.DeliveryFi
 }
 
 func (s *server) showDelivery(ctx context.Context, in *deliveryInput) (*answer[api.DeliveryDetail], error) {
-	d, err := s.o.Store.Delivery(ctx, in.ID)
+	d, err := webhook.FindDelivery(ctx, s.o.Store, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (s *server) showDelivery(ctx context.Context, in *deliveryInput) (*answer[a
 }
 
 func (s *server) resend(ctx context.Context, in *deliveryInput) (*answer[api.Delivery], error) {
-	if _, err := s.o.Store.Delivery(ctx, in.ID); err != nil {
+	if _, err := webhook.FindDelivery(ctx, s.o.Store, in.ID); err != nil {
 		return nil, err
 	}
 	resent, err := s.o.Dispatcher.Resend(ctx, []webhook.DeliveryID{in.ID}, time.Now(), 0)
@@ -114,7 +114,7 @@ func (s *server) cancel(ctx context.Context, in *deliveryInput) (*answer[api.Del
 		return nil, err
 	}
 	if len(cancelled) == 0 {
-		d, err := s.o.Store.Delivery(ctx, in.ID)
+		d, err := webhook.FindDelivery(ctx, s.o.Store, in.ID)
 		if err != nil {
 			return nil, err
 		}

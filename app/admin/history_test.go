@@ -22,7 +22,7 @@ import (
 // state.
 func (a *appliance) record(t *testing.T, state webhook.State, attempt webhook.Attempt) {
 	t.Helper()
-	d, err := a.store.Delivery(t.Context(), attempt.DeliveryID)
+	d, err := webhook.FindDelivery(t.Context(), a.store, attempt.DeliveryID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,7 +90,7 @@ func TestNobodyDoesWhatTheirRoleLacks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead, err := n.store.Delivery(ctx, published[0].Deliveries[0].ID)
+	dead, err := webhook.FindDelivery(ctx, n.store, published[0].Deliveries[0].ID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,7 +112,7 @@ func (r *remote) deaden(t *testing.T) webhook.DeliveryID {
 		t.Fatal(err)
 	}
 	id := p.Deliveries[0].ID
-	d, err := r.store.Delivery(t.Context(), id)
+	d, err := webhook.FindDelivery(t.Context(), r.store, id)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,8 @@ type Dispatcher struct {
 	recorder  *recorder
 
 	// changing is held while a subscriber is changed, so that store, directory
-	// and lane see the changes in one order.
+	// and lane see the changes in one order, and a change of a subscriber that
+	// is being removed does not bring it back.
 	changing sync.Mutex
 	// moving is held while deliveries are resent or cancelled, so that store
 	// and lanes see both in one order: a lane that saw them the other way round
@@ -263,7 +264,7 @@ func (d *Dispatcher) AddSubscriber(ctx context.Context, s webhook.Subscriber) (w
 	}
 	d.changing.Lock()
 	defer d.changing.Unlock()
-	if err := d.o.Store.CreateSubscriber(ctx, s); err != nil {
+	if err := d.o.Store.PutSubscriber(ctx, s); err != nil {
 		return s, fmt.Errorf("add subscriber: %w", err)
 	}
 	d.directory.put(&s)
@@ -290,7 +291,7 @@ func (d *Dispatcher) UpdateSubscriber(ctx context.Context, id webhook.Subscriber
 	if err := s.ValidateChange(old); err != nil {
 		return s, err
 	}
-	if err := d.o.Store.UpdateSubscriber(ctx, s); err != nil {
+	if err := d.o.Store.PutSubscriber(ctx, s); err != nil {
 		return s, fmt.Errorf("update subscriber %s: %w", id, err)
 	}
 	d.directory.put(&s)

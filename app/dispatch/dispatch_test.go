@@ -159,7 +159,7 @@ func publish(t *testing.T, d *dispatch.Dispatcher, key string) []webhook.NewDeli
 
 func find(t *testing.T, store webhook.Store, id webhook.DeliveryID) webhook.Delivery {
 	t.Helper()
-	d, err := store.Delivery(context.Background(), id)
+	d, err := webhook.FindDelivery(context.Background(), store, id)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -226,7 +226,7 @@ func TestStoreIsCountedAsItIs(t *testing.T) {
 	m.Watch(store.Stats, func() []*webhook.Subscriber { return nil })
 	now := time.Now()
 	s := webhook.Subscriber{ID: store.IDs().Subscriber(now), URL: "http://a.example", Secret: "s", Events: []webhook.Pattern{"*"}, Active: true, CreatedAt: now, UpdatedAt: now}
-	if err := store.CreateSubscriber(t.Context(), s); err != nil {
+	if err := store.PutSubscriber(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	e := webhook.Event{ID: store.IDs().Event(now), Source: "inbound", Type: "a", Timestamp: 1, Data: []byte("{}"), ReceivedAt: now}

@@ -6,26 +6,6 @@ import (
 	"time"
 )
 
-// The names of the sources that every installation has.
-const (
-	// SourceInbound is the endpoint of the [inbound] section.
-	SourceInbound = "inbound"
-	// SourceAdmin stands for events published through the admin API.
-	SourceAdmin = "admin"
-)
-
-// A Source is an inbound endpoint: where senders post, and how they sign.
-type Source struct {
-	// Name identifies the source in events, logs and metrics.
-	Name string
-	// Path is the URL path that it answers on.
-	Path string
-	// Secrets are the keys that are valid at the moment.
-	Secrets []Secret
-	// ClientID is given to the source's events; empty: they are everybody's.
-	ClientID string
-}
-
 // An Event is what happened, as its sender told it: accepted once, and never
 // changed afterwards.
 type Event struct {

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -58,10 +59,8 @@ type Store interface {
 	// there were; deliveries in another state stay.
 	Purge(ctx context.Context, deliveries []DeliveryID) (int, error)
 
-	// CreateSubscriber stores a new subscriber under the id that it carries.
-	CreateSubscriber(ctx context.Context, s Subscriber) error
-	// UpdateSubscriber replaces the subscriber that has this id.
-	UpdateSubscriber(ctx context.Context, s Subscriber) error
+	// PutSubscriber stores a subscriber, in place of the one with its id.
+	PutSubscriber(ctx context.Context, s Subscriber) error
 	// RemoveSubscriber removes the subscriber and cancels its pending
 	// deliveries; its history stays.
 	RemoveSubscriber(ctx context.Context, id SubscriberID, now time.Time) error
@@ -72,12 +71,18 @@ type Store interface {
 	Event(ctx context.Context, id EventID) (Event, error)
 	// Events returns a page of events, the newest first, without their data.
 	Events(ctx context.Context, filter EventFilter, page Page) (List[EventSummary], error)
-	// Delivery returns one delivery.
-	Delivery(ctx context.Context, id DeliveryID) (Delivery, error)
 	// Deliveries returns a page of deliveries, the newest first.
 	Deliveries(ctx context.Context, filter DeliveryFilter, page Page) (List[Delivery], error)
 	// Attempts returns the attempts of a delivery, the first one first.
 	Attempts(ctx context.Context, id DeliveryID) ([]Attempt, error)
+
+	// Reject keeps refused requests. Of all that it keeps, the oldest go when
+	// there are more than [MaxRejections] of them, or more than
+	// [MaxRejectionBytes]. When too many writes wait, it returns
+	// [ErrOverloaded].
+	Reject(ctx context.Context, rejections []Rejection) error
+	// Rejections returns a page of rejections, the newest first.
+	Rejections(ctx context.Context, filter RejectionFilter, page Page) (List[Rejection], error)
 
 	// Stats returns what was counted. Its cost does not grow with the history.
 	Stats(ctx context.Context, query StatsQuery) (Stats, error)
@@ -97,6 +102,19 @@ type Store interface {
 	// Close finishes what is being written and closes the store; whatever
 	// comes later gets [ErrClosed].
 	Close() error
+}
+
+// FindDelivery returns one delivery, or an error that wraps [ErrNotFound].
+func FindDelivery(ctx context.Context, s Store, id DeliveryID) (Delivery, error) {
+	found, err := s.Deliveries(ctx, DeliveryFilter{ID: id}, Page{Limit: 1})
+	// A filter without an id selects any.
+	if err == nil && (id == "" || len(found.Items) == 0) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return Delivery{}, fmt.Errorf("find delivery %s: %w", id, err)
+	}
+	return found.Items[0], nil
 }
 
 // An Accept is an event to be stored, with what hangs on it.

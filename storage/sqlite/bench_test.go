@@ -43,7 +43,7 @@ func benchmarkLife(b *testing.B, subscribers, senders int, attempt webhook.Attem
 	var to []webhook.SubscriberID
 	for range subscribers {
 		sub := webhook.Subscriber{ID: s.IDs().Subscriber(now), URL: "https://example.com", Secret: "s", Events: []webhook.Pattern{"*"}, Active: true, CreatedAt: now, UpdatedAt: now}
-		if err := s.CreateSubscriber(ctx, sub); err != nil {
+		if err := s.PutSubscriber(ctx, sub); err != nil {
 			b.Fatal(err)
 		}
 		to = append(to, sub.ID)

@@ -11,9 +11,11 @@ import (
 // once, just before the commit: that is what makes counting cheap. What a
 // transaction noted that is rolled back is forgotten with it.
 type counts struct {
-	events, attempts int64
-	tallies          map[tally]int64
-	rollups          map[rollup]*traffic
+	events, attempts          int64
+	rejected                  int64 // that were added
+	rejections, rejectedBytes int64 // less those that went
+	tallies                   map[tally]int64
+	rollups                   map[rollup]*traffic
 }
 
 // A tally is the key of a row of tallies.
@@ -51,6 +53,7 @@ func newTally(subscriber int64, state webhook.State, outcome webhook.Outcome, co
 
 func (c *counts) reset() {
 	c.events, c.attempts = 0, 0
+	c.rejected, c.rejections, c.rejectedBytes = 0, 0, 0
 	clear(c.tallies)
 	clear(c.rollups)
 }
@@ -86,6 +89,13 @@ func (c *counts) attempt(subscriber int64, a *webhook.Attempt, end webhook.State
 	}
 	t.Latency[webhook.Bucket(a.Duration)]++
 	t.last(millis(at), a.Outcome, a.Code)
+}
+
+// rejection counts a rejection that was added.
+func (c *counts) rejection(bytes int64) {
+	c.rejected++
+	c.rejections++
+	c.rejectedBytes += bytes
 }
 
 func (t *traffic) last(at int64, outcome webhook.Outcome, code int) {
@@ -136,6 +146,9 @@ func (c *counts) flush(tx *transaction) error {
 			return err
 		}
 	}
+	if err := c.trimRejections(tx); err != nil {
+		return err
+	}
 	if err := c.flushCounters(tx); err != nil {
 		return err
 	}
@@ -155,7 +168,8 @@ func (c *counts) flushCounters(tx *transaction) error {
 	for _, counter := range []struct {
 		name string
 		n    int64
-	}{{"events", c.events}, {"attempts", c.attempts}} {
+	}{{"events", c.events}, {"attempts", c.attempts}, {"rejected", c.rejected},
+		{"rejections", c.rejections}, {"rejection_bytes", c.rejectedBytes}} {
 		if counter.n == 0 {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,6 +33,8 @@ func checkCounts(t *testing.T, path string, deleted int) {
 		fmt.Sprintf(of, "0")+" UNION ALL "+fmt.Sprintf(of, "subscriber_id")+" ORDER BY 1, 2, 3, 4")
 	same("counters", `SELECT coalesce((SELECT value FROM counters WHERE name = 'events'), 0), coalesce((SELECT value FROM counters WHERE name = 'attempts'), 0)`,
 		fmt.Sprintf(`SELECT (SELECT count(*) FROM events), (SELECT count(*) + %d FROM attempts)`, deleted))
+	same("counters of rejections", `SELECT coalesce((SELECT value FROM counters WHERE name = 'rejections'), 0), coalesce((SELECT value FROM counters WHERE name = 'rejection_bytes'), 0)`,
+		`SELECT count(*), coalesce(sum(bytes), 0) FROM rejections`)
 	same("events by minute", `SELECT minute, events FROM rollups WHERE events > 0 AND subscriber_id = 0 ORDER BY minute`,
 		`SELECT received_at / 60000, count(*) FROM events GROUP BY 1 ORDER BY 1`)
 	same("rows of all together", `SELECT minute, attempts, failed, delivered, dead, b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14, last_at
@@ -69,7 +72,7 @@ func (l *life) some(r *rapid.T, name string) []webhook.DeliveryID {
 
 func (l *life) addSubscriber(r *rapid.T) {
 	sub := webhook.Subscriber{ID: l.s.IDs().Subscriber(l.now), URL: "https://example.com", Secret: "s", Events: []webhook.Pattern{"*"}, Active: true, CreatedAt: l.now, UpdatedAt: l.now}
-	if err := l.s.CreateSubscriber(context.Background(), sub); err != nil {
+	if err := l.s.PutSubscriber(context.Background(), sub); err != nil {
 		r.Fatal(err)
 	}
 	l.subscribers = append(l.subscribers, sub.ID)
@@ -108,7 +111,7 @@ func (l *life) record(r *rapid.T) {
 	ctx := context.Background()
 	var calls []webhook.Result
 	for _, id := range l.some(r, "recorded") {
-		d, err := l.s.Delivery(ctx, id)
+		d, err := webhook.FindDelivery(ctx, l.s, id)
 		if err != nil {
 			continue
 		}
@@ -142,7 +145,7 @@ func (l *life) purge(r *rapid.T) {
 	ids := l.some(r, "purged")
 	attempts := map[webhook.DeliveryID]int{}
 	for _, id := range ids {
-		if d, err := l.s.Delivery(ctx, id); err == nil && d.State == webhook.Dead {
+		if d, err := webhook.FindDelivery(ctx, l.s, id); err == nil && d.State == webhook.Dead {
 			of, err := l.s.Attempts(ctx, id)
 			if err != nil {
 				r.Fatal(err)
@@ -191,6 +194,13 @@ func TestCountsFollowEveryChange(t *testing.T) {
 				l.must(r, err)
 			},
 			"purge": l.purge,
+			"reject": func(r *rapid.T) {
+				some := make([]webhook.Rejection, rapid.IntRange(1, 3).Draw(r, "rejections"))
+				for i := range some {
+					some[i] = webhook.Rejection{ID: s.IDs().Rejection(l.now), At: l.now, Code: "x"}
+				}
+				l.must(r, s.Reject(ctx, some))
+			},
 			"replay": func(r *rapid.T) {
 				if len(l.events) == 0 {
 					return
@@ -219,4 +229,31 @@ func TestCountsFollowEveryChange(t *testing.T) {
 			r.FailNow()
 		}
 	})
+}
+
+func TestCountsFollowRejectionsThatGo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	s, err := open(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, rejected := time.Date(2024, 11, 14, 16, 38, 32, 0, time.UTC), 0
+	for _, call := range []struct{ rejections, size int }{{webhook.MaxRejections + 1, 10}, {1, 10}, {300, 60_000}, {1, webhook.MaxRejectionBytes}, {2, 10}} {
+		some := make([]webhook.Rejection, call.rejections)
+		for i := range some {
+			some[i] = webhook.Rejection{ID: s.IDs().Rejection(at), At: at, Header: strings.Repeat("x", call.size)}
+		}
+		if err := s.Reject(t.Context(), some); err != nil {
+			t.Fatal(err)
+		}
+		rejected += len(some)
+		checkCounts(t, path, 0)
+		if over := rows(t, path, fmt.Sprintf(`SELECT count(*), sum(bytes) FROM rejections HAVING count(*) > %d OR sum(bytes) > %d`,
+			webhook.MaxRejections, webhook.MaxRejectionBytes)); len(over) > 0 {
+			t.Errorf("after %+v there are %v", call, over)
+		}
+	}
+	if total := rows(t, path, `SELECT value FROM counters WHERE name = 'rejected'`); total[0] != fmt.Sprint(rejected) {
+		t.Errorf("%v were counted in all, want %d", total, rejected)
+	}
 }

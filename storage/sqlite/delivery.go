@@ -106,7 +106,7 @@ func (s *Store) Resend(_ context.Context, ids []webhook.DeliveryID, first time.T
 // Replay makes new deliveries of stored events.
 func (s *Store) Replay(_ context.Context, replays []webhook.Replay) ([]webhook.Delivery, error) {
 	var made []webhook.Delivery
-	err := s.writer.do("replay", func(tx *transaction) error {
+	err := s.writer.add("replay", func(tx *transaction) error {
 		made = make([]webhook.Delivery, 0, len(replays))
 		for _, r := range replays {
 			event, _ := s.ids.Parse(webhook.EventPrefix, string(r.EventID))
@@ -228,14 +228,4 @@ func (s *Store) scanDelivery(scan func(...any) error) (webhook.Delivery, error) 
 	d.LastOutcome, d.LastCode = webhook.Outcome(outcome.String), int(code.Int64)
 	d.LastError, d.LastDuration = fault.String, micros(duration.Int64)
 	return d, err
-}
-
-// Delivery returns one delivery.
-func (s *Store) Delivery(ctx context.Context, id webhook.DeliveryID) (webhook.Delivery, error) {
-	number, _ := s.ids.Parse(webhook.DeliveryPrefix, string(id))
-	d, err := s.scanDelivery(s.readers.QueryRowContext(ctx, `SELECT `+deliveryColumns+deliveryTables+` WHERE d.id = ?`, number).Scan)
-	if err != nil {
-		return webhook.Delivery{}, fmt.Errorf("read delivery %s: %w", id, translate(err))
-	}
-	return d, nil
 }

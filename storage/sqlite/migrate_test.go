@@ -119,22 +119,53 @@ func backups(t *testing.T, path string) []string {
 }
 
 func TestUpgradedFileHasTheShapeOfAFreshOne(t *testing.T) {
-	old, fresh := frozen(t, "v1.sql"), filepath.Join(t.TempDir(), "fresh.db")
-	for _, path := range []string{old, fresh} {
-		s, err := open(t, path)
-		if err != nil {
-			t.Fatal(err)
+	fresh := filepath.Join(t.TempDir(), "fresh.db")
+	upgrade(t, fresh)
+	for _, name := range []string{"v1.sql", "v2.sql"} {
+		old := frozen(t, name)
+		upgrade(t, old)
+		if diff := cmp.Diff(shape(t, fresh), shape(t, old)); diff != "" {
+			t.Errorf("fresh and upgraded from %s (-fresh +upgraded):\n%s", name, diff)
 		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if diff := cmp.Diff(shape(t, fresh), shape(t, old)); diff != "" {
-		t.Errorf("fresh and upgraded (-fresh +upgraded):\n%s", diff)
 	}
 	if copies := backups(t, fresh); len(copies) > 0 {
 		t.Errorf("a fresh file was copied: %v", copies)
 	}
+}
+
+// upgrade opens the file and closes it.
+func upgrade(t *testing.T, path string) {
+	t.Helper()
+	s, err := open(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestUpgradeFromVersion2LeavesEveryRow(t *testing.T) {
+	path := frozen(t, "v2.sql")
+	all := func() (all []string) {
+		for _, table := range []string{"settings", "webhook_subscribers", "events", "dedupe", "deliveries", "attempts", "tokens", "tallies", "counters", "rollups", "webhook_logs"} {
+			lines := rows(t, path, "SELECT * FROM "+table)
+			if len(lines) == 0 {
+				t.Errorf("the file of version 2 has nothing in %s", table)
+			}
+			all = append(append(all, table), lines...)
+		}
+		return all
+	}
+	before := all()
+	upgrade(t, path)
+	if diff := cmp.Diff(before, all()); diff != "" {
+		t.Errorf("rows (-before +after):\n%s", diff)
+	}
+	if kept := rows(t, path, `SELECT * FROM rejections`); len(kept) > 0 {
+		t.Errorf("the upgraded file has rejections: %v", kept)
+	}
+	checkCounts(t, path, 1)
 }
 
 func TestUpgradeKeepsAndCountsWhatWasThere(t *testing.T) {
@@ -201,7 +232,7 @@ func TestUpgradeLeavesACopyOfTheOldFile(t *testing.T) {
 	}
 	defer s.Close()
 	copies := backups(t, path)
-	if want := []string{fmt.Sprint(1, 2, copies[0])}; !cmp.Equal(told, want) {
+	if want := []string{fmt.Sprint(1, 3, copies[0])}; !cmp.Equal(told, want) {
 		t.Errorf("told of %v, want %v", told, want)
 	}
 	if len(copies) != 1 || !strings.HasPrefix(copies[0], path+".v1-") || !strings.HasSuffix(copies[0], ".backup") {

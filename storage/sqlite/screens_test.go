@@ -35,7 +35,7 @@ func million(b *testing.B) (*sqlite.Store, []webhook.SubscriberID) {
 	var subscribers []webhook.SubscriberID
 	for range screenSubscribers {
 		sub := webhook.Subscriber{ID: s.IDs().Subscriber(screenStart.Add(-time.Hour)), URL: "https://example.com", Secret: "s", Events: []webhook.Pattern{"*"}, Active: true, CreatedAt: screenStart, UpdatedAt: screenStart}
-		if err := s.CreateSubscriber(context.Background(), sub); err != nil {
+		if err := s.PutSubscriber(context.Background(), sub); err != nil {
 			b.Fatal(err)
 		}
 		subscribers = append(subscribers, sub.ID)

@@ -35,7 +35,7 @@ var _ webhook.Store = (*Store)(nil)
 
 const (
 	applicationID = 1347310668 // "PNTL", as schema.sql sets it
-	schemaVersion = 2          // as schema.sql sets it
+	schemaVersion = 3          // as schema.sql sets it
 
 	// Bodies of about a kilobyte and the rows around them cost least in pages
 	// of 8 KiB.
@@ -60,6 +60,10 @@ type Options struct {
 	// Synchronous is "full", so that what is stored survives a power cut, or
 	// "normal", so that it survives a crash of the process.
 	Synchronous string
+	// MaxSize bounds what the file holds, in bytes; zero: the disk does. While it
+	// holds as much, whatever adds to it gets [webhook.ErrStorageFull]; the rest
+	// goes on, and makes room. One transaction may pass the bound.
+	MaxSize int64
 	// OnCommit, if not nil, is told of each commit: how many writes shared it,
 	// and how long it took. The next commit waits for it to return.
 	OnCommit func(writes int, took time.Duration)
@@ -200,7 +204,8 @@ func (s *Store) loadIDs(ctx context.Context) (*webhook.IDs, error) {
 		(SELECT coalesce(max(id), 0) FROM events),
 		(SELECT coalesce(max(id), 0) FROM deliveries),
 		(SELECT coalesce(max(number), 0) FROM webhook_subscribers),
-		(SELECT coalesce(max(id), 0) FROM tokens))`).Scan(&last)
+		(SELECT coalesce(max(id), 0) FROM tokens),
+		(SELECT coalesce(max(id), 0) FROM rejections))`).Scan(&last)
 	if err != nil {
 		return nil, fmt.Errorf("read the last id: %w", err)
 	}

@@ -139,7 +139,7 @@ func TestAnyoneMayReadTheFileWithPlainSQL(t *testing.T) {
 	}
 	now := time.Now().Truncate(time.Millisecond)
 	sub := webhook.Subscriber{ID: s.IDs().Subscriber(now), URL: "https://example.com", Secret: "s3cret", Events: []webhook.Pattern{"*"}, Active: true, CreatedAt: now, UpdatedAt: now}
-	if err := s.CreateSubscriber(ctx, sub); err != nil {
+	if err := s.PutSubscriber(ctx, sub); err != nil {
 		t.Fatal(err)
 	}
 	e := webhook.Event{ID: s.IDs().Event(now), Source: "inbound", Type: "a.b", Timestamp: 7, Data: []byte(`{"x": 1}`), ReceivedAt: now}
@@ -207,8 +207,8 @@ func TestEachCommitIsTold(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := s.UpdateSubscriber(context.Background(), webhook.Subscriber{ID: s.IDs().Subscriber(time.Now())}); !errors.Is(err, webhook.ErrNotFound) {
-		t.Errorf("update of nobody: %v", err)
+	if err := s.RemoveSubscriber(context.Background(), s.IDs().Subscriber(time.Now()), time.Now()); !errors.Is(err, webhook.ErrNotFound) {
+		t.Errorf("removal of nobody: %v", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

@@ -10,31 +10,17 @@ import (
 	"github.com/pintle/pintle/app/webhook"
 )
 
-// CreateSubscriber stores a new subscriber.
-func (s *Store) CreateSubscriber(_ context.Context, sub webhook.Subscriber) error {
+// PutSubscriber stores a subscriber, in place of the one with its id.
+func (s *Store) PutSubscriber(_ context.Context, sub webhook.Subscriber) error {
 	row, err := s.subscriberRow(&sub)
 	if err != nil {
-		return fmt.Errorf("create subscriber: %w", err)
+		return fmt.Errorf("put subscriber: %w", err)
 	}
-	return s.writer.do("create subscriber", func(tx *transaction) error {
-		_, err := tx.exec(`INSERT INTO webhook_subscribers (id, client_id, url, secret, events, active, paused_reason, description,
+	return s.writer.do("put subscriber", func(tx *transaction) error {
+		_, err := tx.exec(`INSERT OR REPLACE INTO webhook_subscribers (id, client_id, url, secret, events, active, paused_reason, description,
 			headers, timeout, concurrency, schedule, final_on_4xx, created_at, updated_at, old_secrets, number)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, row...)
 		return err
-	})
-}
-
-// UpdateSubscriber replaces the subscriber that has this id.
-func (s *Store) UpdateSubscriber(_ context.Context, sub webhook.Subscriber) error {
-	row, err := s.subscriberRow(&sub)
-	if err != nil {
-		return fmt.Errorf("update subscriber: %w", err)
-	}
-	return s.writer.do("update subscriber", func(tx *transaction) error {
-		result, err := tx.exec(`UPDATE webhook_subscribers SET id = ?, client_id = ?, url = ?, secret = ?, events = ?, active = ?,
-			paused_reason = ?, description = ?, headers = ?, timeout = ?, concurrency = ?, schedule = ?, final_on_4xx = ?,
-			created_at = ?, updated_at = ?, old_secrets = ? WHERE number = ?`, row...)
-		return found(result, err)
 	})
 }
 
@@ -108,7 +94,7 @@ type oldSecret struct {
 func (s *Store) subscriberRow(sub *webhook.Subscriber) ([]any, error) {
 	number, ok := s.ids.Parse(webhook.SubscriberPrefix, string(sub.ID))
 	if !ok {
-		return nil, webhook.ErrNotFound
+		return nil, fmt.Errorf("id %q is not of this installation", sub.ID)
 	}
 	waits := make([]int64, len(sub.Schedule))
 	for i, wait := range sub.Schedule {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,9 @@ type writer struct {
 	// the first attempt is counted without reading anything. Most deliveries
 	// have no other; one that is not here any more is read. Likewise.
 	untried  map[int64]int64
+	pageSize int64 // of the file, in bytes
+	maxSize  int64 // see [Options]
+	spent    bool  // the file held as much after the last commit; likewise
 	onCommit func(writes int, took time.Duration)
 
 	mu     sync.RWMutex // held for reading while sending, so that close can wait
@@ -44,6 +48,7 @@ type writer struct {
 type write struct {
 	what string
 	run  func(*transaction) error
+	adds bool // it is not done while the file holds as much as it may
 	done chan error
 }
 
@@ -64,8 +69,12 @@ func openWriter(ctx context.Context, path string, o Options) (*writer, error) {
 		return nil, translate(err)
 	}
 	w := &writer{
-		db: db, conn: conn, statements: map[string]*sql.Stmt{}, counts: newCounts(), untried: map[int64]int64{}, onCommit: o.OnCommit,
+		db: db, conn: conn, statements: map[string]*sql.Stmt{}, counts: newCounts(), untried: map[int64]int64{},
+		maxSize: o.MaxSize, onCommit: o.OnCommit,
 		queue: make(chan *write, maxWaiting), ended: make(chan struct{}),
+	}
+	if err := w.measure(ctx); err != nil {
+		return nil, errors.Join(translate(err), conn.Close(), db.Close())
 	}
 	go w.run()
 	return w, nil
@@ -74,18 +83,24 @@ func openWriter(ctx context.Context, path string, o Options) (*writer, error) {
 // do has the work done and returns when it is durable. It waits for room in the
 // queue; see try.
 func (w *writer) do(what string, run func(*transaction) error) error {
-	return w.submit(what, run, true)
+	return w.submit(&write{what: what, run: run}, true)
 }
 
-// try is do, but refuses with [webhook.ErrOverloaded] when the queue is full.
+// add is do for work that adds to the file. It fails with
+// [webhook.ErrStorageFull] while the file holds as much as it may.
+func (w *writer) add(what string, run func(*transaction) error) error {
+	return w.submit(&write{what: what, run: run, adds: true}, true)
+}
+
+// try is add, but refuses with [webhook.ErrOverloaded] when the queue is full.
 func (w *writer) try(what string, run func(*transaction) error) error {
-	return w.submit(what, run, false)
+	return w.submit(&write{what: what, run: run, adds: true}, false)
 }
 
-func (w *writer) submit(what string, run func(*transaction) error, wait bool) error {
-	job := &write{what: what, run: run, done: make(chan error, 1)}
+func (w *writer) submit(job *write, wait bool) error {
+	job.done = make(chan error, 1)
 	if err := w.enqueue(job, wait); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return fmt.Errorf("%s: %w", job.what, err)
 	}
 	return <-job.done
 }
@@ -153,6 +168,12 @@ func (w *writer) run() {
 // transaction of its own, so that it fails for its own reasons only, save when
 // the reason is one that they share.
 func (w *writer) commit(group []*write) {
+	if w.spent {
+		group = slices.DeleteFunc(group, (*write).refuse)
+	}
+	if len(group) == 0 {
+		return
+	}
 	err := w.transact(group)
 	if err == nil || len(group) == 1 || errors.Is(err, webhook.ErrStorageFull) {
 		for _, job := range group {
@@ -163,6 +184,14 @@ func (w *writer) commit(group []*write) {
 	for i := range group {
 		group[i].answer(w.transact(group[i : i+1]))
 	}
+}
+
+// refuse refuses a write that adds to the file, and reports whether it did.
+func (job *write) refuse() bool {
+	if job.adds {
+		job.answer(fmt.Errorf("%w: it holds as much as storage.max_size allows", webhook.ErrStorageFull))
+	}
+	return job.adds
 }
 
 func (job *write) answer(err error) {
@@ -189,14 +218,44 @@ func (w *writer) transact(group []*write) error {
 		w.rollback(tx)
 		return translate(err)
 	}
+	spent, err := w.full(tx)
+	if err != nil {
+		w.rollback(tx)
+		return translate(err)
+	}
 	if _, err := tx.exec(`COMMIT`); err != nil {
 		w.rollback(tx)
 		return translate(err)
 	}
+	w.spent = spent
 	if w.onCommit != nil {
 		w.onCommit(len(group), time.Since(begun))
 	}
 	return nil
+}
+
+// measure reads how large the file is when it is opened.
+func (w *writer) measure(ctx context.Context) (err error) {
+	if err := w.conn.QueryRowContext(ctx, `PRAGMA page_size`).Scan(&w.pageSize); err != nil {
+		return err
+	}
+	w.spent, err = w.full(&transaction{w})
+	return err
+}
+
+// full reports whether the pages in use are as many as they may be. It is asked
+// once for each transaction, within it, where SQLite has both numbers at hand;
+// and for the free pages only in a file that has grown so large.
+func (w *writer) full(tx *transaction) (bool, error) {
+	if w.maxSize == 0 {
+		return false, nil
+	}
+	var pages, free int64
+	if err := tx.row(`PRAGMA page_count`).Scan(&pages); err != nil || pages*w.pageSize < w.maxSize {
+		return false, err
+	}
+	err := tx.row(`PRAGMA freelist_count`).Scan(&free)
+	return (pages-free)*w.pageSize >= w.maxSize, err
 }
 
 // rollback ends the transaction. Its error says nothing new: SQLite has then

@@ -52,7 +52,7 @@ func testDuplicate(t *testing.T, open Open) {
 	if _, err := s.Event(ctx, again.Event.ID); !errors.Is(err, webhook.ErrNotFound) {
 		t.Errorf("the repeat was stored: %v", err)
 	}
-	if _, err := s.Delivery(ctx, again.Deliveries[0].ID); !errors.Is(err, webhook.ErrNotFound) {
+	if _, err := webhook.FindDelivery(ctx, s, again.Deliveries[0].ID); !errors.Is(err, webhook.ErrNotFound) {
 		t.Errorf("the repeat has a delivery: %v", err)
 	}
 }
@@ -101,7 +101,7 @@ func testAcceptForRemoved(t *testing.T, open Open) {
 	must(t, s.RemoveSubscriber(ctx, goes.ID, start))
 	accept(t, s, a)
 	delivery(t, s, a.Deliveries[0].ID)
-	if _, err := s.Delivery(ctx, a.Deliveries[1].ID); !errors.Is(err, webhook.ErrNotFound) {
+	if _, err := webhook.FindDelivery(ctx, s, a.Deliveries[1].ID); !errors.Is(err, webhook.ErrNotFound) {
 		t.Errorf("a delivery was made for a removed subscriber: %v", err)
 	}
 }

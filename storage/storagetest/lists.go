@@ -314,7 +314,8 @@ func testContext(t *testing.T, open Open) {
 	_, err1 := s.Events(ended, webhook.EventFilter{}, webhook.Page{Limit: 1})
 	_, err2 := s.Deliveries(ended, webhook.DeliveryFilter{Text: "x"}, webhook.Page{Limit: 1})
 	_, err3 := s.Stats(ended, webhook.StatsQuery{})
-	for i, err := range []error{err1, err2, err3} {
+	_, err4 := s.Rejections(ended, webhook.RejectionFilter{}, webhook.Page{Limit: 1})
+	for i, err := range []error{err1, err2, err3, err4} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%d: %v, want context.Canceled", i+1, err)
 		}

@@ -37,6 +37,7 @@ func Run(t *testing.T, location func(t *testing.T) Open) {
 		{"ResendGivesTheWholeSchedule", testResend},
 		{"ResultOfAnAttemptBeforeAResendKeepsTheResend", testRecordAfterResend},
 		{"SubscribersAreKeptWhole", testSubscribers},
+		{"ChangedSubscriberKeepsItsDeliveries", testPutSubscriber},
 		{"RemovalCancelsWhatIsPending", testRemove},
 		{"ListsArePagedNewestFirst", testPages},
 		{"FiltersSelect", testFilters},
@@ -54,6 +55,12 @@ func Run(t *testing.T, location func(t *testing.T) Open) {
 		{"ActivityIsOfEachSubscriber", testActivity},
 		{"DeadLettersAreGroupedByCause", testDeadGroups},
 		{"TokensAreKeptAndReplaced", testTokens},
+		{"RejectionsAreKeptWhole", testRejections},
+		{"RejectionsAreFiltered", testRejectionFilters},
+		{"RejectionsArePagedNewestFirst", testRejectionPages},
+		{"OldestRejectionsGoWhenThereAreTooMany", testRejectionNumber},
+		{"OldestRejectionsGoWhenTheyAreTooLarge", testRejectionBytes},
+		{"FailedRejectKeepsNothing", testRejectFails},
 		{"MissingThingsAreNotFound", testNotFound},
 		{"SettingsAreKept", testSettings},
 		{"EverythingSurvivesReopening", testReopen},
@@ -78,7 +85,7 @@ func subscriber(t *testing.T, s webhook.Store, change ...func(*webhook.Subscribe
 	for _, f := range change {
 		f(&sub)
 	}
-	must(t, s.CreateSubscriber(ctx, sub))
+	must(t, s.PutSubscriber(ctx, sub))
 	return sub
 }
 
@@ -130,7 +137,7 @@ func result(d webhook.DeliveryID, number int, state webhook.State, change ...fun
 
 func delivery(t *testing.T, s webhook.Store, id webhook.DeliveryID) webhook.Delivery {
 	t.Helper()
-	d, err := s.Delivery(ctx, id)
+	d, err := webhook.FindDelivery(ctx, s, id)
 	must(t, err)
 	return d
 }
@@ -166,10 +173,41 @@ func testSubscribers(t *testing.T, open Open) {
 	full.URL, full.Active, full.PausedReason, full.UpdatedAt = "http://10.0.0.1/", true, "", start.Add(time.Second)
 	full.Headers = map[string]string{}
 	full.Secret, full.OldSecrets = "third", nil
-	must(t, s.UpdateSubscriber(ctx, full))
+	must(t, s.PutSubscriber(ctx, full))
 	list, err = s.Subscribers(ctx)
 	must(t, err)
 	equal(t, "after the change", list, []webhook.Subscriber{full, plain})
+	foreign := full
+	foreign.ID = "sub_nobody's"
+	if err := s.PutSubscriber(ctx, foreign); err == nil {
+		t.Error("a subscriber of another installation was stored")
+	}
+}
+
+func testPutSubscriber(t *testing.T, open Open) {
+	s := open(t)
+	sub, other := subscriber(t, s), subscriber(t, s)
+	a, b := event(s, "a", start, sub, other), event(s, "b", start, sub)
+	accept(t, s, a, b)
+	must(t, s.Record(ctx, []webhook.Result{result(b.Deliveries[0].ID, 1, webhook.Dead)}))
+	before := deliveries(t, s, webhook.DeliveryFilter{})
+	sub.URL, sub.Headers = "https://example.com/new", map[string]string{}
+	for range 2 {
+		must(t, s.PutSubscriber(ctx, sub))
+	}
+	equal(t, "deliveries after the change", deliveries(t, s, webhook.DeliveryFilter{}), before)
+	if jobs, _ := due(t, s, sub, start); len(jobs) != 1 || jobs[0].Delivery != a.Deliveries[0].ID {
+		t.Errorf("after the change %v is due", jobs)
+	}
+	stats, err := s.Stats(ctx, webhook.StatsQuery{})
+	must(t, err)
+	equal(t, "totals", stats.Deliveries, map[webhook.State]int64{webhook.Pending: 2, webhook.Dead: 1, webhook.Delivered: 0, webhook.Cancelled: 0})
+	must(t, s.RemoveSubscriber(ctx, sub.ID, start))
+	list, err := s.Subscribers(ctx)
+	must(t, err)
+	if len(list) != 1 || list[0].ID != other.ID {
+		t.Errorf("after the removal there are %v", list)
+	}
 }
 
 func testRemove(t *testing.T, open Open) {
@@ -200,10 +238,10 @@ func testNotFound(t *testing.T, open Open) {
 	ids := s.IDs()
 	_, err1 := s.Event(ctx, ids.Event(start))
 	_, err2 := s.Event(ctx, "evt_x")
-	_, err3 := s.Delivery(ctx, ids.Delivery(start))
-	_, err4 := s.Delivery(ctx, webhook.DeliveryID(ids.Event(start)))
+	_, err3 := webhook.FindDelivery(ctx, s, ids.Delivery(start))
+	_, err4 := webhook.FindDelivery(ctx, s, webhook.DeliveryID(ids.Event(start)))
 	_, err5 := s.Setting(ctx, "none")
-	err6 := s.UpdateSubscriber(ctx, webhook.Subscriber{ID: ids.Subscriber(start), Events: []webhook.Pattern{"*"}})
+	_, err6 := webhook.FindDelivery(ctx, s, "")
 	err7 := s.RemoveSubscriber(ctx, ids.Subscriber(start), start)
 	err8 := s.RemoveSubscriber(ctx, "nobody", start)
 	for i, err := range []error{err1, err2, err3, err4, err5, err6, err7, err8} {
@@ -244,6 +282,14 @@ func testReopen(t *testing.T, open Open) {
 	if id := s.IDs().Event(start); string(id)[4:] <= string(a.Deliveries[0].ID)[4:] {
 		t.Errorf("id %s does not follow %s", id, a.Deliveries[0].ID)
 	}
+	r := rejection(s, start.Add(2000*time.Hour))
+	must(t, s.Reject(ctx, []webhook.Rejection{r}))
+	must(t, s.Close())
+	s = open(t)
+	equalRejections(t, "rejections after reopening", rejections(t, s, webhook.RejectionFilter{}), []webhook.Rejection{r})
+	if id := s.IDs().Event(start); string(id)[4:] <= string(r.ID)[4:] {
+		t.Errorf("id %s does not follow %s", id, r.ID)
+	}
 }
 
 func testClosed(t *testing.T, open Open) {
@@ -251,7 +297,8 @@ func testClosed(t *testing.T, open Open) {
 	must(t, s.Close())
 	_, err1 := s.Accept(ctx, []webhook.Accept{event(s, "a", start)})
 	err2 := s.Record(ctx, []webhook.Result{result(s.IDs().Delivery(start), 1, webhook.Delivered)})
-	for i, err := range []error{err1, err2, s.Check(ctx)} {
+	err3 := s.Reject(ctx, []webhook.Rejection{rejection(s, start)})
+	for i, err := range []error{err1, err2, err3, s.Check(ctx)} {
 		if !errors.Is(err, webhook.ErrClosed) {
 			t.Errorf("%d: %v, want ErrClosed", i+1, err)
 		}

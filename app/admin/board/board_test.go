@@ -90,7 +90,7 @@ func (a *appliance) accept(t *testing.T, to webhook.SubscriberID, ago time.Durat
 func (a *appliance) attempt(t *testing.T, to webhook.SubscriberID, ago time.Duration, state webhook.State) {
 	t.Helper()
 	id := a.accept(t, to, ago)
-	d, err := a.store.Delivery(t.Context(), id)
+	d, err := webhook.FindDelivery(t.Context(), a.store, id)
 	if err != nil {
 		t.Fatal(err)
 	}
