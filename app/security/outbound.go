@@ -1,4 +1,3 @@
-// Package security says who may come in and where Pintle may go.
 package security
 
 import (
@@ -44,7 +43,7 @@ func NewOutboundGuard(allowed []netip.Prefix) *OutboundGuard {
 
 // Check returns nil, or an error that wraps [ErrBlocked].
 func (g *OutboundGuard) Check(addr netip.Addr) error {
-	addr = addr.Unmap().WithZone("")
+	addr = plain(addr)
 	exact := netip.PrefixFrom(addr, addr.BitLen())
 	for _, m := range metadata {
 		if addr != m {
