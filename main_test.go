@@ -344,7 +344,8 @@ func TestTopLevelHoldsWhatItShould(t *testing.T) {
 	}
 }
 
-// goFiles parses the Go files of the tree, by folder.
+// goFiles parses the Go files of the tree, by folder. A folder with a go.mod of
+// its own is another module.
 func goFiles(t *testing.T, keep func(name string) bool) map[string][]*ast.File {
 	t.Helper()
 	packages := map[string][]*ast.File{}
@@ -352,7 +353,7 @@ func goFiles(t *testing.T, keep func(name string) bool) map[string][]*ast.File {
 		switch {
 		case err != nil:
 			return err
-		case e.IsDir() && (name != "." && strings.HasPrefix(e.Name(), ".") || e.Name() == "testdata"):
+		case e.IsDir() && (name != "." && strings.HasPrefix(e.Name(), ".") || e.Name() == "testdata" || nestedModule(name)):
 			return fs.SkipDir
 		case e.IsDir() || !strings.HasSuffix(name, ".go") || !keep(name):
 			return nil
@@ -369,4 +370,9 @@ func goFiles(t *testing.T, keep func(name string) bool) map[string][]*ast.File {
 		t.Fatal(err)
 	}
 	return packages
+}
+
+func nestedModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return dir != "." && err == nil
 }

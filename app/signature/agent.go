@@ -1,9 +1,7 @@
 package signature
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/hex"
 
 	"github.com/pintle/pintle/app/webhook"
 )
@@ -13,13 +11,16 @@ const (
 	agentLength = len(agentPrefix) + 2*sha256.Size
 )
 
+func agentDigest() digest {
+	return digest{prefix: agentPrefix, algorithm: "sha256", hash: sha256.New, size: sha256.Size}
+}
+
 // SignAgent returns the value of X-Agent-Signature for the body: "sha256=" and
 // the HMAC-SHA256 in 64 lower-case hexadecimal digits.
 func SignAgent(secret webhook.Secret, body []byte) string {
-	var sum [sha256.Size]byte
 	var header [agentLength]byte
-	appendHMAC(sum[:0], []byte(secret.Reveal()), body)
-	return string(hex.AppendEncode(append(header[:0], agentPrefix...), sum[:]))
+	d := agentDigest()
+	return string(d.appendSum(append(header[:0], agentPrefix...), []byte(secret.Reveal()), body))
 }
 
 // VerifyAgent returns nil if the header is the agent signature of the body
@@ -28,19 +29,14 @@ func SignAgent(secret webhook.Secret, body []byte) string {
 // [ErrMismatch] if it is the signature of something else, or if there is no
 // secret.
 func VerifyAgent(header string, body []byte, secrets ...webhook.Secret) error {
-	if len(header) != agentLength || header[:len(agentPrefix)] != agentPrefix {
+	d := agentDigest()
+	if ok, _ := d.holds(header, ""); !ok {
 		return ErrMalformed
 	}
-	var digits [2 * sha256.Size]byte
-	var got, want [sha256.Size]byte
-	copy(digits[:], header[len(agentPrefix):])
-	if _, err := hex.Decode(got[:], digits[:]); err != nil {
-		return ErrMalformed
-	}
+	var want [maxDigest]byte
 	match := false
 	for _, secret := range secrets {
-		appendHMAC(want[:0], []byte(secret.Reveal()), body)
-		equal := hmac.Equal(got[:], want[:])
+		equal := d.found(d.appendSum(want[:0], []byte(secret.Reveal()), body), header, "")
 		match = match || equal && secret != ""
 	}
 	if !match {

@@ -13,7 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"unicode/utf8"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -35,13 +35,10 @@ type Member struct {
 // Object returns the members of the object in their order. Whether a name may
 // stand twice is for the caller to say.
 func Object(body []byte) ([]Member, error) {
-	if bytes.HasPrefix(body, []byte("\ufeff")) {
-		return nil, errors.New("it begins with a byte order mark")
+	if err := checkText(body); err != nil {
+		return nil, err
 	}
-	if !utf8.Valid(body) {
-		return nil, errors.New("it is not UTF-8")
-	}
-	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	d := newDecoder(body)
 	begin, err := d.ReadToken()
 	if err != nil {
 		return nil, describe(err)
@@ -77,6 +74,20 @@ func Object(body []byte) ([]Member, error) {
 		return nil, errors.New("something follows the object")
 	}
 	return members, nil
+}
+
+// Without returns the body of these members with one of them cut out, together
+// with what joins it to the member before it, or, where it stands first, to the
+// one after it.
+func Without(body []byte, members []Member, i int) []byte {
+	from, to := members[i].Start, members[i].End
+	switch {
+	case i > 0:
+		from = members[i-1].End
+	case len(members) > 1:
+		to = members[1].Start
+	}
+	return slices.Concat(body[:from], body[to:])
 }
 
 // String reads a JSON string. The value nil, of a member that is not there, is
