@@ -243,7 +243,7 @@ var mayImport = map[string][]string{
 	".":                   {"app/cli"},
 	"app":                 {"app/…"},
 	"app/webhook":         {},
-	"app/config":          {"app/webhook", "app/spelling"},
+	"app/config":          {"app/webhook", "app/spelling", "app/signature"},
 	"app/signature":       {"app/webhook"},
 	"app/security":        {"app/webhook"},
 	"app/strictjson":      {},

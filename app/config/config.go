@@ -1,7 +1,8 @@
 // Package config reads the configuration: defaults, then a TOML file, then the
 // environment, then flags, each winning over the ones before.
 //
-// One table holds all keys, see keys.go; loading, faults, printing and the test
+// One table holds all keys, see keys.go, and a second one those of a source, see
+// sources.go; loading, faults, printing and the test
 // of the example file are all made from it. Every fault is reported, with where
 // it stands, and nothing is half-applied: there is a configuration without
 // faults, or none.
@@ -10,18 +11,13 @@ package config
 import (
 	"fmt"
 	"log/slog"
-	"math"
 	"net"
 	"net/netip"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
 
-	"github.com/pintle/pintle/app/spelling"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -36,12 +32,16 @@ type Config struct {
 	Outbound Outbound
 	Admin    Admin
 	Log      Log
+	// Sources are the endpoints beside that of the section inbound; see
+	// [Config.Endpoints].
+	Sources []webhook.Source
 }
 
 // Storage says where everything is kept.
 type Storage struct {
 	Path        string
 	Synchronous string
+	MaxSize     int64 // bytes
 }
 
 // Inbound says who may post events, and where.
@@ -54,6 +54,26 @@ type Inbound struct {
 	Secret       webhook.Secret
 	MaxClockSkew time.Duration
 	MaxBody      int64 // bytes
+	// AllowIPs and AllowASNs are who may come in; both empty: anybody.
+	AllowIPs  []netip.Prefix
+	AllowASNs []uint32
+	// ASNDatabase is a file; empty: none.
+	ASNDatabase string
+	// TrustedProxies are those who are believed about their clients' addresses.
+	TrustedProxies []netip.Prefix
+	// RateLimit is in requests per second and client address; zero: none.
+	RateLimit float64
+	// MaxConnections bounds the open connections of all, and
+	// MaxConnectionsPerAddress those of one address; zero: only by the former.
+	MaxConnections, MaxConnectionsPerAddress int
+	// TLSCert and TLSKey are files; both are set, or none.
+	TLSCert, TLSKey string
+	// ACMEDomains are the names to get a certificate for; empty: ACME is off.
+	ACMEDomains []string
+	// ACMEEmail is where the authority can write to; may be empty.
+	ACMEEmail string
+	// ACMEDirectory is the URL of the authority.
+	ACMEDirectory string
 }
 
 // Outbound says how events are delivered.
@@ -118,10 +138,12 @@ func (f Faults) Unwrap() []error { return f }
 // Default returns the configuration that holds where nothing is said.
 func Default() *Config {
 	return &Config{
-		Storage: Storage{Path: "pintle.db", Synchronous: "full"},
+		Storage: Storage{Path: "pintle.db", Synchronous: "full", MaxSize: 10 << 30},
 		Inbound: Inbound{
 			Enabled: true, Listen: "127.0.0.1:8080", Path: "/webhook/inbound",
 			ValidateSignature: true, MaxClockSkew: 300 * time.Second, MaxBody: 1 << 20,
+			MaxConnections: 4096, MaxConnectionsPerAddress: 1024,
+			ACMEDirectory: "https://acme-v02.api.letsencrypt.org/directory",
 		},
 		Outbound: Outbound{
 			Retries: 6, Schedule: webhook.DefaultSchedule(), Jitter: 0.1, Timeout: 5 * time.Second,
@@ -146,6 +168,8 @@ func Load(o Options) (*Config, error) {
 		l.readFlag(setting)
 	}
 	if len(l.faults) == 0 {
+		l.finishSources()
+		l.checkInbound()
 		l.checkAdmin()
 	}
 	if len(l.faults) > 0 {
@@ -165,6 +189,23 @@ func (l *loader) checkAdmin() {
 			"set admin.tls_cert and admin.tls_key, or admin.insecure = true", a.Listen)
 	}
 }
+
+// checkInbound finds what is wrong with keys of the section inbound taken
+// together.
+func (l *loader) checkInbound() {
+	in := &l.config.Inbound
+	if in.TLSCert == "" != (in.TLSKey == "") {
+		l.fault("inbound.tls_cert", "goes with inbound.tls_key: set both, or none")
+	}
+	if in.TLSCert != "" && len(in.ACMEDomains) > 0 {
+		l.fault("inbound.acme_domains", "a certificate comes from ACME or from inbound.tls_cert, not from both")
+	}
+	if len(in.AllowASNs) > 0 && in.ASNDatabase == "" {
+		l.fault("inbound.allow_asns", needsDatabase)
+	}
+}
+
+const needsDatabase = "needs inbound.asn_database, which says whose an address is"
 
 // loopback reports whether only this machine can reach the address; one that
 // is empty, nobody can.
@@ -188,162 +229,120 @@ func (c *Config) Socket() string {
 // Warnings are what the operator should know of, though it is allowed.
 func (c *Config) Warnings() []string {
 	var warnings []string
-	if !c.Inbound.ValidateSignature {
-		warnings = append(warnings, "inbound.validate_signature is off: anyone who reaches the endpoint is believed")
+	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
+	for _, s := range c.Endpoints("") {
+		section := s.Name
+		if s.Name != webhook.SourceInbound {
+			section = "sources." + s.Name
+		}
+		switch {
+		case s.Scheme == webhook.SchemeNone:
+			warn("%s.scheme is none: anyone who reaches %s is believed", section, s.Path)
+		case !s.ValidateSignature:
+			warn("%s.validate_signature is off: anyone who reaches %s is believed", section, s.Path)
+		}
+		if s.MaxClockSkew == 0 && hasTime(s) {
+			warn("%s.max_clock_skew is 0: the clock is not checked, and old requests can be sent again", section)
+		}
 	}
-	if c.Inbound.MaxClockSkew == 0 {
-		warnings = append(warnings, "inbound.max_clock_skew is 0: the clock is not checked, and old requests can be sent again")
+	for _, p := range c.Inbound.TrustedProxies {
+		if p.Bits() == 0 {
+			warn("inbound.trusted_proxies has %s: anyone can claim any address", p)
+		}
 	}
 	if c.Admin.Insecure && c.Admin.TLSCert == "" && !loopback(c.Admin.Listen) {
-		warnings = append(warnings, "admin.insecure is on: tokens travel in the clear to admin.listen")
+		warn("admin.insecure is on: tokens travel in the clear to admin.listen")
 	}
 	return warnings
 }
 
-// Values are the configuration in force by section and key, as they would stand
-// in a file, secrets hidden.
-func (c *Config) Values() map[string]map[string]any {
-	values := map[string]map[string]any{}
-	for _, k := range keys() {
-		section, name, _ := strings.Cut(k.name, ".")
-		if values[section] == nil {
-			values[section] = map[string]any{}
-		}
-		values[section][name] = k.get(c)
+// hasTime reports whether the requests of a source say when they were made.
+func hasTime(s webhook.Source) bool {
+	switch s.Scheme {
+	case webhook.SchemeAgent, webhook.SchemeStandard, webhook.SchemeStripe, webhook.SchemeSlack:
+		return true
 	}
+	return s.Form.TimestampHeader != "" || s.TimeFrom != ""
+}
+
+// Values are the configuration in force by section and key, as they would stand
+// in a file, secrets hidden; below "sources" is a list with the keys of each.
+func (c *Config) Values() map[string]any {
+	values := map[string]any{}
+	for _, k := range keys() {
+		put(values, k.name, k.get(c))
+	}
+	list := []map[string]any{}
+	for _, s := range c.Sources {
+		source := map[string]any{}
+		for _, k := range keysOf(&s) {
+			put(source, k.name, k.get(&s))
+		}
+		list = append(list, source)
+	}
+	values["sources"] = list
 	return values
+}
+
+// put places a value under the last part of its name, in the table that the
+// part before the dot names.
+func put(table map[string]any, name string, value any) {
+	section, rest, nested := strings.Cut(name, ".")
+	if !nested {
+		table[name] = value
+		return
+	}
+	inner, ok := table[section].(map[string]any)
+	if !ok {
+		inner = map[string]any{}
+		table[section] = inner
+	}
+	inner[rest] = value
 }
 
 // TOML is the configuration in force as a file, secrets hidden.
 func (c *Config) TOML() ([]byte, error) {
-	var b strings.Builder
-	last := ""
+	f := file{last: "[" + sections()[0] + "]"}
+	f.text.WriteString(f.last + "\n")
 	for _, k := range keys() {
 		section, name, _ := strings.Cut(k.name, ".")
-		if section != last {
-			if last != "" {
-				b.WriteByte('\n')
+		f.under("[" + section + "]")
+		f.line(name, k.get(c))
+	}
+	for _, s := range c.Sources {
+		f.last = ""
+		f.under("[[sources]]")
+		for _, k := range keysOf(&s) {
+			name, inner, nested := strings.Cut(k.name, ".")
+			if nested {
+				f.under("[sources." + name + "]")
+				name = inner
 			}
-			fmt.Fprintf(&b, "[%s]\n", section)
-			last = section
-		}
-		line, err := toml.Marshal(map[string]any{name: k.get(c)})
-		if err != nil {
-			return nil, fmt.Errorf("write %s: %w", k.name, err)
-		}
-		b.Write(line)
-	}
-	return []byte(b.String()), nil
-}
-
-// A loader gathers what it reads, and the faults of it.
-type loader struct {
-	config  *Config
-	environ map[string]string
-	faults  Faults
-}
-
-func (l *loader) fault(where, format string, args ...any) {
-	l.faults = append(l.faults, fmt.Errorf("%s: %s", where, fmt.Sprintf(format, args...)))
-}
-
-// variable is the name of the environment variable that sets the key.
-func variable(key string) string {
-	return "PINTLE_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
-}
-
-// readEnvironment takes the variables of all sections that exist. Others that
-// begin with PINTLE_ belong to commands.
-func (l *loader) readEnvironment() {
-	known := keys()
-	byVariable := map[string]key{}
-	for _, k := range known {
-		byVariable[variable(k.name)] = k
-	}
-	var names []string
-	for name := range l.environ {
-		if slices.ContainsFunc(sections(), func(section string) bool {
-			return strings.HasPrefix(name, "PINTLE_"+strings.ToUpper(section)+"_")
-		}) {
-			names = append(names, name)
+			f.line(name, k.get(&s))
 		}
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		k, ok := byVariable[name]
-		if !ok {
-			var variables []string
-			for _, k := range known {
-				variables = append(variables, variable(k.name))
-			}
-			l.fault(name, "no key has this variable%s", suggest(name, variables))
-			continue
-		}
-		if err := k.setText(l.config, l.environ[name]); err != nil {
-			l.fault(name, "%v", err)
-		}
+	return []byte(f.text.String()), f.err
+}
+
+// A file is a file in TOML as it is being written.
+type file struct {
+	text strings.Builder
+	last string
+	err  error
+}
+
+// under begins a table, unless it is begun already.
+func (f *file) under(header string) {
+	if header != f.last {
+		fmt.Fprintf(&f.text, "\n%s\n", header)
+		f.last = header
 	}
 }
 
-func (l *loader) readFlag(setting string) {
-	name, text, ok := strings.Cut(setting, "=")
-	if !ok {
-		// What is no part of a key is not repeated: it may be a secret.
-		end := strings.IndexFunc(name, func(r rune) bool { return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz_.", r) })
-		if end >= 0 {
-			name = name[:end]
-		}
-		l.fault("--set "+name, "give section.key=value")
-		return
+func (f *file) line(name string, value any) {
+	line, err := toml.Marshal(map[string]any{name: value})
+	if err != nil && f.err == nil {
+		f.err = fmt.Errorf("write %s: %w", name, err)
 	}
-	known := keys()
-	k, ok := known.find(name)
-	if !ok {
-		l.fault("--set "+printable(name), "unknown key%s", suggest(name, known.names()))
-		return
-	}
-	if err := k.setText(l.config, text); err != nil {
-		l.fault("--set "+name+"="+k.repeat(text), "%v", err)
-	}
-}
-
-// repeat returns a refused text as a fault may show it: short, on one line,
-// without what is secret or may be a password in a URL.
-func (k key) repeat(text string) string {
-	if k.secret {
-		return webhook.Secret(text).String()
-	}
-	if scheme, _, url := strings.Cut(text, "://"); url {
-		text = scheme + "://…"
-	}
-	if runes := []rune(text); len(runes) > 60 {
-		text = string(runes[:60]) + "…"
-	}
-	return printable(text)
-}
-
-// printable returns the text as it is, or quoted if it has what cannot be seen
-// or what a terminal would obey.
-func printable(s string) string {
-	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsGraphic(r) }) {
-		return s
-	}
-	return strconv.QuoteToGraphic(s)
-}
-
-// suggest names the candidate that is nearest to the name, whatever its case. A
-// name without a section is also compared with the candidates' last parts.
-func suggest(name string, candidates []string) string {
-	name = strings.ToLower(name)
-	best, least := "", math.MaxInt
-	for _, candidate := range candidates {
-		d := spelling.Distance(name, strings.ToLower(candidate))
-		if _, last, ok := strings.Cut(candidate, "."); ok && !strings.Contains(name, ".") {
-			d = min(d, spelling.Distance(name, last))
-		}
-		if d < least {
-			best, least = candidate, d
-		}
-	}
-	return "; did you mean " + best + "?"
+	f.text.Write(line)
 }

@@ -37,47 +37,94 @@ func load(t *testing.T, text string, set ...string) *config.Config {
 	return c
 }
 
-func TestExampleShowsEveryKeyAtItsDefault(t *testing.T) {
+// readExample returns the example with its keys uncommented, the sections and
+// the sources apart, and how often each key stands in it. The keys of sources
+// count where they stand first.
+func readExample(t *testing.T) (sections, sources string, seen map[string]int) {
+	t.Helper()
 	example, err := os.ReadFile("../../config.example.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	keyLine := regexp.MustCompile(`(?m)^# ([a-z_]+) = `)
-	var text strings.Builder
-	seen := map[string]int{}
-	section := ""
+	keyLine, header := regexp.MustCompile(`^# ([a-z_]+) = `), regexp.MustCompile(`^(# )?(\[+[a-z.]+\]+)$`)
+	var texts [2]strings.Builder
+	seen = map[string]int{}
+	part, section := 0, ""
 	for line := range strings.Lines(string(example)) {
-		if strings.HasPrefix(line, "[") {
-			section = strings.Trim(strings.TrimSpace(line), "[]")
-		}
-		if m := keyLine.FindStringSubmatch(line); m != nil {
+		line = strings.TrimSuffix(line, "\n")
+		if m := header.FindStringSubmatch(line); m != nil {
+			section = strings.Trim(m[2], "[]")
+			if line = m[2]; m[1] != "" {
+				part = 1
+			}
+		} else if m := keyLine.FindStringSubmatch(line); m != nil {
 			seen[section+"."+m[1]]++
 			line = strings.TrimPrefix(line, "# ")
-		} else if !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "[") && strings.TrimSpace(line) != "" {
+		} else if !strings.HasPrefix(line, "#") && line != "" {
 			t.Errorf("the example sets something: %s", line)
 		}
-		text.WriteString(line)
+		texts[part].WriteString(line + "\n")
 	}
-	got := load(t, text.String())
+	return texts[0].String(), texts[1].String(), seen
+}
+
+func TestExampleShowsEveryKeyAtItsDefault(t *testing.T) {
+	sections, _, seen := readExample(t)
+	got := load(t, sections)
 	want := config.Default()
 	want.File = got.File
-	// An empty list and none are the same.
-	if len(got.Outbound.AllowNetworks) == 0 {
-		got.Outbound.AllowNetworks = nil
-	}
 	if diff := cmp.Diff(want, got, compareConfigs); diff != "" {
 		t.Errorf("the example is not the default (-default +example):\n%s", diff)
 	}
 	for section, keys := range config.Default().Values() {
-		for key := range keys {
+		if section == "sources" {
+			continue
+		}
+		for key := range keys.(map[string]any) {
 			if n := seen[section+"."+key]; n != 1 {
 				t.Errorf("%s.%s stands %d times in the example", section, key, n)
 			}
 			delete(seen, section+"."+key)
 		}
 	}
-	if len(seen) > 0 {
-		t.Errorf("the example has keys that do not exist: %v", seen)
+	for name := range seen {
+		if !strings.HasPrefix(name, "sources.") {
+			t.Errorf("the example has %s, which does not exist", name)
+		}
+	}
+}
+
+func TestExampleShowsEveryKeyOfASourceAtItsDefault(t *testing.T) {
+	_, text, seen := readExample(t)
+	c, err := config.Load(config.Options{File: write(t, text), Environ: []string{"PINTLE_SOURCES_GITHUB_SECRETS=x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := map[string]webhook.Source{}
+	for _, s := range c.Sources {
+		byName[s.Name] = s
+	}
+	want := load(t, "[[sources]]\nname = 'example'\nsecrets = ['change me']\n[[sources]]\nname = 'billing'\nscheme = 'hmac'\nsecrets = ['change me']\n"+
+		"hmac.header = 'X-Billing-Signature'\ntype_from = 'body:type'\nid_from = 'header:X-Billing-Id'\n").Sources
+	if diff := cmp.Diff(want, []webhook.Source{byName["example"], byName["billing"]}, compareConfigs); diff != "" {
+		t.Errorf("the example is not the default (-default +example):\n%s", diff)
+	}
+	if byName["github"].Scheme != webhook.SchemeGitHub || byName["stripe"].Scheme != webhook.SchemeStripe {
+		t.Errorf("sources are %+v", c.Sources)
+	}
+	for _, source := range c.Values()["sources"].([]map[string]any) {
+		for key, value := range source {
+			inner, nested := value.(map[string]any)
+			if !nested {
+				inner, key = map[string]any{key: nil}, ""
+			}
+			for name := range inner {
+				name = strings.TrimPrefix(key+"."+name, ".")
+				if seen["sources."+name] == 0 {
+					t.Errorf("sources.%s does not stand in the example", name)
+				}
+			}
+		}
 	}
 }
 
@@ -202,7 +249,12 @@ func TestImpossibleValuesAreRefused(t *testing.T) {
 		"outbound.retries=-1", "outbound.retries=1.5", "outbound.schedule=", "outbound.schedule=-1s", "outbound.jitter=NaN", "outbound.jitter=-0.1",
 		"outbound.timeout=0", "outbound.timeout=61s", "outbound.concurrency=0", "outbound.max_in_flight=0", "outbound.user_agent=",
 		"outbound.agent_id=a\nb", "outbound.allow_networks=10.0.0.1/8", "outbound.allow_networks=localhost", "outbound.allow_networks=fe80::1%eth0",
-		"outbound.allow_networks=::ffff:0:0/90", "admin.listen=8081", "admin.listen=localhost", "admin.hosts=http://a", "admin.hosts=a:8081", "admin.hosts=a,,b", "log.format=xml", "log.level=INFO",
+		"outbound.allow_networks=::ffff:0:0/90", "storage.max_size=0", "storage.max_size=1023KiB", "storage.max_size=-1", "inbound.allow_ips=10.0.0.1/8", "inbound.allow_asns=0", "inbound.allow_asns=AS",
+		"inbound.allow_asns=4294967296", "inbound.allow_asns=-1", "inbound.allow_asns=1.5", "inbound.trusted_proxies=proxy", "inbound.rate_limit=-1", "inbound.rate_limit=1000001",
+		"inbound.rate_limit=NaN", "inbound.max_connections=0", "inbound.max_connections_per_address=-1", "inbound.acme_domains=*.example.com", "inbound.acme_domains=192.0.2.1",
+		"inbound.acme_domains=::1", "inbound.acme_domains=a..b", "inbound.acme_domains=-a.example", "inbound.acme_domains=a:443", "inbound.acme_domains=a_b.example", "inbound.acme_email=me",
+		"inbound.acme_email=Me <me@example.com>", "inbound.acme_directory=", "inbound.acme_directory=http://ca.example", "inbound.acme_directory=https:///x", "inbound.acme_directory=https://u:p@ca.example",
+		"admin.listen=8081", "admin.listen=localhost", "admin.hosts=http://a", "admin.hosts=a:8081", "admin.hosts=a,,b", "log.format=xml", "log.level=INFO",
 	} {
 		if _, err := config.Load(config.Options{File: write(t, ""), Set: []string{setting}}); err == nil {
 			t.Errorf("%s is accepted", setting)
@@ -274,6 +326,30 @@ func TestAdminListenerThatOthersReachNeedsTLSOrConsent(t *testing.T) {
 	}
 	if got := load(t, "", "admin.listen=:8081", "admin.insecure=true").Warnings(); len(got) != 1 {
 		t.Errorf("tokens in the clear: warned of %q", got)
+	}
+}
+
+func TestKeysOfInboundFitTogether(t *testing.T) {
+	for _, c := range []struct {
+		set   []string
+		fault string
+	}{
+		{[]string{"inbound.tls_cert=c.pem", "inbound.tls_key=k.pem"}, ""},
+		{[]string{"inbound.acme_domains=a.example,b.example", "inbound.acme_email=a@example.com", "inbound.listen=:443"}, ""},
+		{[]string{"inbound.allow_asns=AS64500,64501", "inbound.asn_database=asn.mmdb"}, ""},
+		{[]string{"inbound.trusted_proxies=::/0"}, ""},
+		{[]string{"inbound.tls_cert=c.pem"}, "inbound.tls_cert"},
+		{[]string{"inbound.tls_key=k.pem"}, "inbound.tls_cert"},
+		{[]string{"inbound.tls_cert=c.pem", "inbound.tls_key=k.pem", "inbound.acme_domains=a.example"}, "inbound.acme_domains"},
+		{[]string{"inbound.allow_asns=64500"}, "inbound.allow_asns"},
+	} {
+		_, err := config.Load(config.Options{File: write(t, ""), Set: c.set})
+		if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.HasPrefix(err.Error(), c.fault+": ")) {
+			t.Errorf("%v: got %v, want a fault of %q", c.set, err, c.fault)
+		}
+	}
+	if got := load(t, "[inbound]\nallow_asns = [1, 'AS4294967295', '64500']\nasn_database = 'x'\n"); fmt.Sprint(got.Inbound.AllowASNs) != "[1 4294967295 64500]" {
+		t.Errorf("AS numbers are %v", got.Inbound.AllowASNs)
 	}
 }
 

@@ -35,7 +35,7 @@ func (l *loader) readFile(asked string) {
 			continue
 		}
 		if err != nil {
-			l.faults = append(l.faults, fmt.Errorf("%s: %w", by, err))
+			l.faults, l.unread = append(l.faults, fmt.Errorf("%s: %w", by, err)), true
 			return
 		}
 		l.config.File = place
@@ -61,6 +61,8 @@ func readBounded(file string) (string, error) {
 type document struct {
 	text string
 	meta toml.MetaData
+	// from is where the part begins that is looked at, in bytes.
+	from int
 	// faults are what is wrong in it, with the line of each.
 	faults []lineFault
 }
@@ -75,24 +77,28 @@ func (l *loader) readTOML(file, text string) {
 	text = strings.TrimPrefix(text, "\ufeff")
 	if !utf8.ValidString(text) {
 		l.fault(file, "is not UTF-8")
+		l.unread = true
 		return
 	}
-	d := &document{text: text}
-	var top map[string]toml.Primitive
-	var err error
-	d.meta, err = toml.Decode(text, &top)
+	d, top, err := parse(text)
 	var syntax toml.ParseError
 	switch {
 	case errors.As(err, &syntax):
 		line, column := position(text, syntax.Position.Start)
 		l.fault(fmt.Sprintf("%s:%d:%d", file, line, column), "%s", syntaxMessage(syntax))
+		l.unread = true
 		return
 	case err != nil:
 		l.fault(file, "%v", err)
+		l.unread = true
 		return
 	}
 	for name, p := range top {
-		d.readSection(l.config, name, p)
+		if name == "sources" {
+			l.readSources(d, p)
+		} else {
+			d.readSection(l.config, name, p)
+		}
 	}
 	slices.SortFunc(d.faults, func(a, b lineFault) int {
 		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.key, b.key))
@@ -100,6 +106,12 @@ func (l *loader) readTOML(file, text string) {
 	for _, f := range d.faults {
 		l.fault(fmt.Sprintf("%s:%d: %s", file, f.line, f.key), "%s", f.message)
 	}
+}
+
+func parse(text string) (d *document, top map[string]toml.Primitive, err error) {
+	d = &document{text: text}
+	d.meta, err = toml.Decode(text, &top)
+	return d, top, err
 }
 
 // readSection takes what stands at the top of the file: a section, if it is
@@ -111,30 +123,33 @@ func (d *document) readSection(c *Config, name string, p toml.Primitive) {
 	line := func() int { return max(1, d.line(p)) }
 	switch known := slices.Contains(sections(), name); {
 	case known && !table:
-		d.fault(line(), toml.Key{name}, "is a section; write [%s] once, and its keys below it", name)
+		d.fault(line(), quoted(name), "is a section; write [%s] once, and its keys below it", name)
 		return
 	case !known && (table || tables):
-		d.fault(line(), toml.Key{name}, "unknown section%s", suggest(name, sections()))
+		d.fault(line(), quoted(name), "unknown section%s", suggest(name, append(sections(), "sources")))
 		return
 	case !known:
-		d.fault(line(), toml.Key{name}, "unknown key%s", suggest(name, keys().names()))
+		d.fault(line(), quoted(name), "unknown key%s", suggest(name, keys().names("")))
 		return
 	}
 	for key, p := range d.parts(p) {
-		path := toml.Key{name, key}
+		path := quoted(name, key)
 		line := func() int { return cmp.Or(d.line(p), line()) }
 		k, ok := keys().find(name + "." + key)
 		if !ok {
-			d.fault(line(), path, "unknown key%s", suggest(name+"."+key, keys().names()))
+			d.fault(line(), path, "unknown key%s", suggest(name+"."+key, keys().names("")))
 		} else if err := k.set(c, d.value(p)); err != nil {
 			d.fault(line(), path, "%v", err)
 		}
 	}
 }
 
-func (d *document) fault(line int, path toml.Key, format string, args ...any) {
-	d.faults = append(d.faults, lineFault{line, printable(path.String()), fmt.Sprintf(format, args...)})
+func (d *document) fault(line int, key, format string, args ...any) {
+	d.faults = append(d.faults, lineFault{line, key, fmt.Sprintf(format, args...)})
 }
+
+// quoted joins the parts of a key as TOML writes them.
+func quoted(parts ...string) string { return printable(toml.Key(parts).String()) }
 
 func (d *document) value(p toml.Primitive) (v any) {
 	// A value of any type fits, so there is no error to hear of.
@@ -155,12 +170,8 @@ func (d *document) parts(p toml.Primitive) map[string]toml.Primitive {
 // not know. A table that only dotted keys have made, or the headers of tables
 // below it, stands where its first part does.
 func (d *document) line(p toml.Primitive) int {
-	err := d.meta.PrimitiveDecode(p, new(probe))
-	var at toml.ParseError
-	if errors.As(err, &at) && at.Position.Line > 0 {
-		// Position.Line is where the value ends; a value of many lines belongs
-		// to the line on which it begins, as its key does.
-		line, _ := position(d.text, at.Position.Start)
+	if start := d.start(p); start >= 0 {
+		line, _ := position(d.text, start)
 		return line
 	}
 	first := 0
@@ -170,6 +181,18 @@ func (d *document) line(p toml.Primitive) int {
 		}
 	}
 	return first
+}
+
+// start returns where a value begins, in bytes, or -1 where the library does not
+// know. A value of many lines belongs to the line on which it begins, as its key
+// does.
+func (d *document) start(p toml.Primitive) int {
+	err := d.meta.PrimitiveDecode(p, new(probe))
+	var at toml.ParseError
+	if errors.As(err, &at) && at.Position.Line > 0 && at.Position.Start >= d.from {
+		return at.Position.Start
+	}
+	return -1
 }
 
 // A probe refuses every value. The library then says where the value stands,
@@ -194,8 +217,13 @@ func position(text string, offset int) (line, column int) {
 // of a known key and no secret, or where there is none yet.
 func syntaxMessage(err toml.ParseError) string {
 	k, known := keys().find(err.LastKey)
+	public := known && !k.secret
+	if name, ofSource := strings.CutPrefix(err.LastKey, "sources."); ofSource {
+		k, known := sourceKeys().find(name)
+		public = known && !k.secret
+	}
 	switch {
-	case known && !k.secret, err.LastKey == "", slices.Contains(sections(), err.LastKey),
+	case public, err.LastKey == "", err.LastKey == "sources", slices.Contains(sections(), err.LastKey),
 		strings.HasSuffix(err.Message, "has already been defined."):
 		return printable(err.Message)
 	}

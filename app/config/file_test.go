@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func TestFaultNamesTheLineOnWhichItsKeyBegins(t *testing.T) {
 		{"multi-line string", "[outbound]\nuser_agent = '''\nretrys = 1\n'''\nretrys = 1\n", []string{
 			"2: outbound.user_agent: must not have control characters", "5: outbound.retrys: unknown key; did you mean outbound.retries?"}},
 		{"multi-line array", "[outbound]\nallow_networks = [ # [log]\n  \"10.0.0.0/8\", # retrys = 1\n  'x',\n]\n", []string{
-			`2: outbound.allow_networks: "x" is neither an address nor a range such as 10.0.0.0/8`}},
+			`2: outbound.allow_networks: entry 2 is "x", neither an address nor a range such as 10.0.0.0/8`}},
 		{"inline table", "outbound = { retrys = 1 }\n", []string{"1: outbound.retrys: unknown key; did you mean outbound.retries?"}},
 		{"section in two places", "outbound.retrys = 1\n[log]\nlevl = 1\n", []string{
 			"1: outbound.retrys: unknown key; did you mean outbound.retries?", "3: log.levl: unknown key; did you mean log.level?"}},
@@ -173,10 +174,27 @@ func TestUnreadableFileHidesNoOtherFault(t *testing.T) {
 	}
 }
 
+// loadsAsShown loads what the configuration is shown as, with secrets in place
+// of the hidden ones.
+func loadsAsShown(t *testing.T, c *config.Config) {
+	t.Helper()
+	shown, err := c.TOML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets := regexp.MustCompile(`(?m)^secrets? = .*$`)
+	again := load(t, secrets.ReplaceAllStringFunc(string(shown), func(line string) string { return strings.ReplaceAll(line, "***", "hush") }))
+	if diff := cmp.Diff(c.Values(), again.Values()); diff != "" {
+		t.Fatalf("(-loaded +shown):\n%s\n%s", diff, shown)
+	}
+}
+
 func FuzzFileNeverPanicsAndFaultsHaveLines(f *testing.F) {
 	for _, seed := range []string{
 		"[outbound]\nretries = 3\n", "a.b.c = [[1, {x = 1}]]\n[[d]]\n'' = 1\n", "[inbound]\nsecret = '''\nx'''\n\"\\u00e9\" = 1\n",
 		"[a]\nb.c = 1\n[a.d]\n", "x = \"\"\"\\\n  y\"\"\"", "outbound = { schedule = [1, '2s'], '' = {} }\n",
+		"[[sources]]\nname = 'a'\nscheme = 'hmac'\nsecrets = ['x']\nhmac = { header = 'X', template = \"{body}\\n\" }\n[[sources]]\nname = 'b'\nscheme = 'none'\n",
+		"[[sources]]\n[sources.hmac]\nx = 1\n[[sources]]\nhmac.y = [2]\n[[sources.z]]\n", "sources = [{name = 'a'}]\n", "[sources.github]\nname = '-'\n", "[[sources]]\r\nname = \"\\u0061\"\r\npath = '/a'",
 	} {
 		f.Add(seed)
 	}
@@ -188,13 +206,14 @@ func FuzzFileNeverPanicsAndFaultsHaveLines(f *testing.F) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := config.Load(config.Options{File: file})
+		c, err := config.Load(config.Options{File: file})
 		var top map[string]any
 		_, libraryErr := toml.Decode(text, &top)
 		if err == nil {
 			if libraryErr != nil {
 				t.Fatalf("accepted, though the library says %v", libraryErr)
 			}
+			loadsAsShown(t, c)
 			return
 		}
 		lines := strings.Count(text, "\n") + 1

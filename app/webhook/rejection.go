@@ -42,7 +42,7 @@ func Checks() []Check {
 func RejectionCodes() []string {
 	return []string{
 		"method_not_allowed", "ip_not_allowed", "rate_limited", "unsupported_media_type", "payload_too_large",
-		"request_timeout", "empty_body", "invalid_json", "invalid_event", "invalid_timestamp", "invalid_data", "invalid_id",
+		"too_many_headers", "request_timeout", "empty_body", "invalid_json", "invalid_event", "invalid_timestamp", "invalid_data", "invalid_id",
 		"missing_signature", "invalid_signature", "unknown_source", "inbound_disabled", "internal_error", "overloaded", "storage_full",
 	}
 }

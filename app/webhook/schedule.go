@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -65,4 +66,16 @@ func (p RetryPolicy) Waits() Schedule {
 		waits[i] = p.Schedule[min(i, len(p.Schedule)-1)]
 	}
 	return waits
+}
+
+// FormatDuration writes a duration without the zeros at its end: 2m, not 2m0s.
+func FormatDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }

@@ -97,7 +97,7 @@ type Store interface {
 	// PutSetting keeps a value under a name.
 	PutSetting(ctx context.Context, name, value string) error
 
-	// Check returns nil when the store can be written to.
+	// Check returns nil when the store can be written to, and added to.
 	Check(ctx context.Context) error
 	// Close finishes what is being written and closes the store; whatever
 	// comes later gets [ErrClosed].

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pintle/pintle/app/webhook"
 )
 
 // A Time is RFC 3339 in UTC with milliseconds.
@@ -32,17 +34,8 @@ func (t *Time) UnmarshalJSON(data []byte) error { return t.Time.UnmarshalJSON(da
 // seconds.
 type Duration time.Duration
 
-// String writes the duration without the zeros at its end: 2m, not 2m0s.
-func (d Duration) String() string {
-	s := time.Duration(d).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
+// String writes the duration as [webhook.FormatDuration] does.
+func (d Duration) String() string { return webhook.FormatDuration(time.Duration(d)) }
 
 // MarshalText writes the duration as [Duration.String] does.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
