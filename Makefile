@@ -4,11 +4,12 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 DEMO    ?= # flags for the demo, such as DEMO="--for 10s"
 ROUNDS  ?= 200
 FUZZ    ?= 30s
+PEBBLE  ?= v2.10.1
 
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test check tmux pictures bench crash fuzz help
+.PHONY: build demo test check tmux pictures bench crash acme fuzz help
 
 build: ## Build bin/pintle, one static binary
 	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/pintle .
@@ -49,6 +50,10 @@ bench: ## Measure the appliance beside its floor, in one run, as ratios
 
 crash: ## Kill the appliance ROUNDS times under load and prove that nothing is lost
 	go test ./app/crash -run TestNothingAcknowledgedIsLost -count=1 -timeout 60m -v -rounds $(ROUNDS)
+
+acme: ## Get a certificate from Let's Encrypt's own small authority, on this machine
+	GOBIN=$(CURDIR)/tmp/bin go install github.com/letsencrypt/pebble/v2/cmd/pebble@$(PEBBLE) github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@$(PEBBLE)
+	go test ./app -run TestCertificateComesFromAnAuthority -count=1 -v -pebble $(CURDIR)/tmp/bin
 
 fuzz: ## Fuzz every parser of hostile bytes, FUZZ long each
 	@go test -list '^Fuzz' ./... | awk '/^Fuzz/ {names[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, names[i]; n = 0}' | \

@@ -258,6 +258,7 @@ var mayImport = map[string][]string{
 	"app/feed":            {"app/webhook", "app/admin/api"},
 	"app/metrics":         {"app/webhook"},
 	"app/sandbox":         {"app/webhook", "app/signature"},
+	"app/doctor":          {"app/webhook", "app/config", "app/security", "app/admin/api", "app/admin/board", "app/admin/client", "storage"},
 	"app/cli":             {"app/…", "app", "storage", "tui", "tui/text"},
 	"app/bench":           {"app/webhook", "app/signature"}, // a program of its own
 	"app/crash":           {},

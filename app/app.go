@@ -24,6 +24,7 @@ import (
 	"github.com/pintle/pintle/app/gateway"
 	"github.com/pintle/pintle/app/metrics"
 	"github.com/pintle/pintle/app/security"
+	"github.com/pintle/pintle/app/signature"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -41,7 +42,8 @@ const (
 	inboundSecret = "inbound_secret" // the name of the setting
 )
 
-// Options say what to run. All fields are needed, save Dev.
+// Options say what to run. All fields without a stated default are needed, save
+// Dev.
 type Options struct {
 	Config  *config.Config
 	Version string
@@ -49,6 +51,8 @@ type Options struct {
 	// Open opens the store that the configuration names. The store tells
 	// onCommit of each commit: how many writes shared it, and how long it took.
 	Open func(ctx context.Context, onCommit func(writes int, took time.Duration)) (webhook.Store, error)
+	// SetLevel changes what is logged; nil: that cannot change.
+	SetLevel func(slog.Level)
 	// Dev allows deliveries to loopback addresses.
 	Dev bool
 }
@@ -56,10 +60,11 @@ type Options struct {
 // An App is a running appliance.
 type App struct {
 	logger   *slog.Logger
-	inbound  net.Listener
+	inbound  *inbound
+	scheme   string // of the inbound URLs: http or https
+	listener net.Listener
 	adminURL string
-	secret   webhook.Secret
-	fresh    bool // the secret was made at this start
+	fresh    bool // the inbound secret was made at this start
 	failed   chan error
 	stops    []namedStop
 }
@@ -93,9 +98,6 @@ func (a *App) start(ctx context.Context, o Options) error {
 		return err
 	}
 	a.onStop("storage", func(context.Context) error { return store.Close() })
-	if a.secret, a.fresh, err = loadSecret(ctx, store, c.Inbound.Secret); err != nil {
-		return err
-	}
 
 	allowed := slices.Clone(c.Outbound.AllowNetworks)
 	if o.Dev {
@@ -121,53 +123,95 @@ func (a *App) start(ctx context.Context, o Options) error {
 
 	counted.Watch(store.Stats, dispatcher.Subscribers)
 
+	ready := &readiness{check: store.Check}
 	// The admin API tells where the inbound endpoint is, so that its listener is
 	// opened first; it is served last, when all the rest is there.
-	if a.inbound, err = net.Listen("tcp", c.Inbound.Listen); err != nil {
-		return fmt.Errorf("open inbound listener: %w", err)
-	}
-	a.onStop("inbound listener", func(context.Context) error {
-		if err := a.inbound.Close(); !errors.Is(err, net.ErrClosed) {
-			return err
-		}
-		return nil
-	})
-	certificate, names, err := adminTLS(c.Admin)
+	inboundTLS, err := a.openInbound(ctx, o, gateway.Options{
+		Publisher: dispatcher, IDs: store.IDs(), Logger: a.logger, Keep: store.Reject, Ready: ready.ready,
+		Observe: observer{live, counted}.received,
+	}, store)
 	if err != nil {
 		return err
 	}
-	ready := &readiness{check: store.Check}
+	var (
+		adminTLS   *tls.Config
+		adminNames []string
+	)
+	if c.Admin.TLSCert != "" {
+		certificate, err := openCertificate("admin", c.Admin.TLSCert, c.Admin.TLSKey, a.logger)
+		if err != nil {
+			return err
+		}
+		a.watch("admin certificate", certificate.Watch)
+		adminTLS, adminNames = certificate.TLS(), certificate.Names()
+	}
 	handlers := admin.New(admin.Options{
 		Store: store, Dispatcher: dispatcher, Logger: a.logger, Version: o.Version,
-		CheckURL: guard.CheckURL, InboundSecret: func() webhook.Secret { return a.secret }, Ready: ready.ready,
-		Hosts: adminHosts(c.Admin, names), Feed: live, Metrics: counted.Handler(a.logger),
-		Sandbox: newSender(a.InboundURL(c.Inbound.Path), a.secret), StartedAt: started,
+		CheckURL: guard.CheckURL, Sources: a.inbound.sources, Expects: expects, Ready: ready.ready,
+		Hosts: adminHosts(c.Admin, adminNames), Feed: live, Metrics: counted.Handler(a.logger),
+		Sandbox: newSender(a.inboundEndpoint, serverName(c.Inbound)), StartedAt: started,
 		InboundURL: a.InboundURL(c.Inbound.Path), MaxInFlight: c.Outbound.MaxInFlight,
 		Rate: func() api.Rate { return live.Rate(time.Now()) }, DatabasePath: c.Storage.Path, Warnings: c.Warnings(),
 	})
-	if err := a.serveAdmin(c, handlers, certificate); err != nil {
+	if err := a.serveAdmin(c, handlers, adminTLS); err != nil {
 		return err
 	}
 	a.onStop("live stream", func(context.Context) error { live.Close(); return nil })
 
-	a.serve("inbound server", a.inbound, &http.Server{
-		Handler: gateway.New(gateway.Options{
-			Publisher: dispatcher, IDs: store.IDs(), Logger: a.logger,
-			Source:  webhook.Source{Name: webhook.SourceInbound, Path: c.Inbound.Path, Secrets: []webhook.Secret{a.secret}},
-			Enabled: c.Inbound.Enabled, ValidateSignature: c.Inbound.ValidateSignature,
-			MaxClockSkew: c.Inbound.MaxClockSkew, MaxBody: c.Inbound.MaxBody, Ready: ready.ready,
-			Observe: observer{live, counted}.received,
-		}),
-		ReadHeaderTimeout:            5 * time.Second,
-		ReadTimeout:                  gateway.ReadTimeout,
-		WriteTimeout:                 30 * time.Second,
-		IdleTimeout:                  time.Minute,
-		MaxHeaderBytes:               32 << 10,
-		DisableGeneralOptionsHandler: true,
-	})
+	a.serve("inbound server", a.inbound.limitConnections(a.listener, c.Inbound), inboundServer(a.inbound.gateway, inboundTLS))
 	a.logger.Info("pintle is running", "version", o.Version, "inbound", a.InboundURL(c.Inbound.Path),
-		"database", c.Storage.Path, "admin_socket", c.Socket(), "admin", a.adminURL, "config", c.File)
+		"sources", len(c.Sources), "database", c.Storage.Path, "admin_socket", c.Socket(), "admin", a.adminURL, "config", c.File)
 	return nil
+}
+
+// openInbound opens the inbound listener, and says how it speaks TLS; nil: it
+// does not.
+func (a *App) openInbound(ctx context.Context, o Options, g gateway.Options, store webhook.Store) (_ *tls.Config, err error) {
+	c := o.Config
+	if a.inbound, a.fresh, err = openInbound(ctx, c, store, o.Version, g, o.SetLevel); err != nil {
+		return nil, err
+	}
+	a.onStop("watched files", func(context.Context) error { a.inbound.close(); return nil })
+	if a.listener, err = net.Listen("tcp", c.Inbound.Listen); err != nil {
+		return nil, fmt.Errorf("open inbound listener: %w", err)
+	}
+	a.onStop("inbound listener", func(context.Context) error {
+		if err := a.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	certificates := a.inbound.certificates.get()
+	if certificates == nil {
+		a.scheme = "http"
+		return nil, nil
+	}
+	a.scheme = "https"
+	return a.inbound.tls(certificates.TLS()), nil
+}
+
+// serverName is the name under which our own listener has a certificate; empty:
+// it shows one whatever it is asked for.
+func serverName(c config.Inbound) string {
+	if len(c.ACMEDomains) == 0 {
+		return ""
+	}
+	return c.ACMEDomains[0]
+}
+
+// expects says how the senders of a source sign.
+func expects(s webhook.Source) string {
+	verifier, err := signature.NewVerifier(s.Scheme, s.Form, s.Secrets)
+	if err != nil {
+		return "" // it is not in force
+	}
+	return verifier.Expects()
+}
+
+// inboundEndpoint is where the appliance itself posts to, and what it signs with.
+func (a *App) inboundEndpoint() (url string, secret webhook.Secret) {
+	main := a.inbound.main()
+	return a.InboundURL(main.Path), main.Secrets[0]
 }
 
 // serveAdmin serves the admin API on its socket and, if it has one, on its
@@ -277,7 +321,9 @@ func (a *App) Stop(ctx context.Context) error {
 }
 
 // InboundURL is where senders post to the path.
-func (a *App) InboundURL(path string) string { return "http://" + a.inbound.Addr().String() + path }
+func (a *App) InboundURL(path string) string {
+	return a.scheme + "://" + a.listener.Addr().String() + path
+}
 
 // AdminURL is where the admin API is for those who come with a token; empty:
 // nowhere.
@@ -285,7 +331,16 @@ func (a *App) AdminURL() string { return a.adminURL }
 
 // Secret is that of the inbound endpoint, and fresh whether it was made at
 // this start, so that it is to be shown.
-func (a *App) Secret() (secret webhook.Secret, fresh bool) { return a.secret, a.fresh }
+func (a *App) Secret() (secret webhook.Secret, fresh bool) {
+	return a.inbound.main().Secrets[0], a.fresh
+}
+
+// Reload replaces the configuration, as far as it can change without a restart,
+// and returns the keys that differ and cannot. On error everything stays as it
+// was.
+func (a *App) Reload(ctx context.Context, next *config.Config) (restart []string, err error) {
+	return a.inbound.reload(ctx, next)
+}
 
 // An observer tells the live stream and the metrics what happens.
 type observer struct {
@@ -308,7 +363,7 @@ func (o observer) Attempted(e *webhook.Event, s *webhook.Subscriber, r *webhook.
 func (o observer) received(r gateway.Receipt) {
 	o.counted.Received(r.Source, r.Result, r.Took)
 	if r.RequestID != "" {
-		o.live.Rejected(feed.Rejection{ID: r.RequestID, Source: r.Source, Status: r.Status, Code: r.Result, At: r.At})
+		o.live.Rejected(feed.Rejection{ID: r.RequestID, Source: r.Source, Client: r.Client, Status: r.Status, Code: r.Result, At: r.At})
 	}
 }
 

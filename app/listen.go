@@ -1,15 +1,21 @@
 package app
 
 import (
+	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/pintle/pintle/app/config"
+	"github.com/pintle/pintle/app/gateway"
+	"github.com/pintle/pintle/app/security"
+	"github.com/pintle/pintle/app/webhook"
 )
 
 // listenSocket opens a Unix socket that only its owner may use. A socket that
@@ -60,21 +66,88 @@ func (l *socketListener) Close() error {
 	return errors.Join(l.UnixListener.Close(), os.Remove(l.path))
 }
 
-// adminTLS reads the certificate of the admin listener, and the names in it;
-// nil: there is none.
-func adminTLS(c config.Admin) (_ *tls.Config, names []string, err error) {
+// certificates are what a TLS listener shows, and what keeps them in force.
+type certificates interface {
+	// TLS returns a configuration for the listener.
+	TLS() *tls.Config
+	// Watch renews them until the context ends.
+	Watch(ctx context.Context)
+	// Err says what is wrong with them, though the old ones may be in force.
+	Err() error
+}
+
+// inboundCertificates returns those of the inbound listener: from files, or by
+// ACME; nil: it speaks plain HTTP.
+func inboundCertificates(c config.Inbound, store webhook.Store, version string, logger *slog.Logger) (certificates, error) {
+	if len(c.ACMEDomains) > 0 {
+		return newACME(c, store, version, logger.With("listener", "inbound")), nil
+	}
 	if c.TLSCert == "" {
-		return nil, nil, nil
+		return nil, nil
 	}
-	certificate, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	fromFiles, err := openCertificate("inbound", c.TLSCert, c.TLSKey, logger)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read admin.tls_cert and admin.tls_key: %w", err)
+		return nil, err
 	}
-	leaf, err := x509.ParseCertificate(certificate.Certificate[0])
+	return fromFiles, nil
+}
+
+// openCertificate reads the files that tls_cert and tls_key of the section name.
+func openCertificate(section, cert, key string, logger *slog.Logger) (*security.Certificate, error) {
+	c, err := security.OpenCertificate(cert, key, logger.With("listener", section))
 	if err != nil {
-		return nil, nil, fmt.Errorf("read admin.tls_cert: %w", err)
+		return nil, fmt.Errorf("%s.tls_cert and %s.tls_key: %w", section, section, err)
 	}
-	return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}, leaf.DNSNames, nil
+	return c, nil
+}
+
+// watch runs what watches over something until its stop, which waits for its
+// end.
+func (a *App) watch(name string, watch func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		watch(ctx)
+	}()
+	a.onStop(name, func(ctx context.Context) error {
+		cancel()
+		select {
+		case <-ended:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+}
+
+// inboundServer returns the server of the inbound endpoint, which is open to
+// strangers: every wait has an end, and what one connection can hold is little.
+// The TLS configuration may be nil, for plain HTTP; HTTP/2 needs one.
+func inboundServer(handler http.Handler, config *tls.Config) *http.Server {
+	return &http.Server{
+		Handler:                      handler,
+		TLSConfig:                    config,
+		ReadHeaderTimeout:            5 * time.Second,
+		ReadTimeout:                  gateway.ReadTimeout,
+		WriteTimeout:                 30 * time.Second,
+		IdleTimeout:                  time.Minute,
+		MaxHeaderBytes:               32 << 10,
+		DisableGeneralOptionsHandler: true,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 100, // the least that RFC 9113 section 6.5.2 recommends
+			// Of what was sent and not read yet, a connection and each of its
+			// streams hold as much; a frame is read whole.
+			MaxReceiveBufferPerConnection: 1 << 20,
+			MaxReceiveBufferPerStream:     256 << 10,
+			MaxReadFrameSize:              64 << 10,
+			// ReadHeaderTimeout is for HTTP/1. A frame that does not end is
+			// found by a ping that nobody answers.
+			SendPingTimeout:  15 * time.Second,
+			PingTimeout:      5 * time.Second,
+			WriteByteTimeout: 10 * time.Second,
+		},
+	}
 }
 
 // adminHosts are the names under which the admin API is reached.

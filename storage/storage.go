@@ -19,6 +19,16 @@ var ErrInUse = sqlite.ErrInUse
 // ErrNoEngine says that no engine of this build opens the path.
 var ErrNoEngine = errors.New("postgres:// is reserved for the shared engine, which this version does not have")
 
+// Info is what is known of a store without opening it; see [sqlite.Info].
+type Info = sqlite.Info
+
+// Inspect looks at the store at the path, and changes nothing. The error says
+// why it cannot be opened.
+func Inspect(ctx context.Context, path string) (Info, error) { return sqlite.Inspect(ctx, path) }
+
+// Verify reads the whole store at the path, and says what is damaged in it.
+func Verify(ctx context.Context, path string) error { return sqlite.Verify(ctx, path) }
+
 // Open opens the store at the path.
 func Open(ctx context.Context, o Options) (webhook.Store, error) {
 	if strings.HasPrefix(o.Path, "postgres://") {

@@ -33,6 +33,9 @@ type Client interface {
 	SubscriberSecret(ctx context.Context, id webhook.SubscriberID) (webhook.Secret, error)
 	TestSubscriber(ctx context.Context, id webhook.SubscriberID) (api.Published, error)
 
+	RejectionsPage(ctx context.Context, filter api.RejectionFilter, page api.PageQuery) (api.List[api.Rejection], error)
+	Rejection(ctx context.Context, id webhook.RejectionID) (api.RejectionDetail, error)
+
 	DeadGroups(ctx context.Context) ([]api.DeadGroup, error)
 	ReplayDeadLetters(ctx context.Context, replay api.DeadReplay) (api.Replayed, error)
 	PurgeDeadLetters(ctx context.Context, purge api.DeadFilter) (api.Purged, error)

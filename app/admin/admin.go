@@ -88,14 +88,16 @@ type Options struct {
 	// CheckURL refuses a subscriber's URL that may not be called, as far as
 	// that can be seen without resolving its name; nil: none.
 	CheckURL func(string) error
-	// InboundSecret is the secret of the endpoint in the section inbound; nil,
-	// or an empty secret: there is none to tell.
-	InboundSecret func() webhook.Secret
+	// Sources are the inbound endpoints as they are at the moment, that of the
+	// section inbound first; nil: there is none.
+	Sources func() []webhook.Source
+	// Expects says in which form the senders of a source sign; nil: nothing does.
+	Expects func(webhook.Source) string
 	// Sandbox posts events to the inbound endpoint; nil: there is none.
 	Sandbox Sandbox
 	// StartedAt is when the process started.
 	StartedAt time.Time
-	// InboundURL is where senders post.
+	// InboundURL is where senders post to the source of the section inbound.
 	InboundURL string
 	// MaxInFlight is how many requests may be under way.
 	MaxInFlight int
@@ -168,6 +170,7 @@ func New(o Options) Handlers {
 	s.registerSubscribers()
 	s.registerDeliveries()
 	s.registerDeadLetters()
+	s.registerRejections()
 	s.registerStats()
 	s.registerSandbox()
 	s.registerSources()
@@ -345,19 +348,5 @@ func (s *server) registerHealth() {
 			}
 		}
 		return &answer[api.Alive]{api.Alive{Status: "ready"}}, nil
-	})
-}
-
-func (s *server) registerSources() {
-	register(s, webhook.Administrator, huma.Operation{
-		OperationID: "show-inbound-secret", Method: http.MethodGet, Path: api.Prefix + "/sources/inbound/secret", Tags: []string{"sources"},
-		Summary: "Show the secret of the inbound endpoint",
-	}, func(context.Context, *struct{}) (*answer[api.Secret], error) {
-		if s.o.InboundSecret != nil {
-			if secret := s.o.InboundSecret(); secret != "" {
-				return &answer[api.Secret]{api.Secret{Secret: secret.Reveal()}}, nil
-			}
-		}
-		return nil, notFoundProblem("The inbound endpoint has no secret.")
 	})
 }

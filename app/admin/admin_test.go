@@ -70,8 +70,8 @@ func start(t *testing.T) *appliance {
 	}
 	server := &http.Server{Handler: admin.New(admin.Options{
 		Store: a.store, Dispatcher: a.dispatcher, Logger: slog.New(slog.DiscardHandler), Version: "test",
-		InboundSecret: func() webhook.Secret { return inboundSecret },
-		Sandbox:       echo{}, StartedAt: time.UnixMilli(1), InboundURL: "http://inbound", MaxInFlight: 10,
+		Sources: sources, Expects: func(s webhook.Source) string { return "as " + string(s.Scheme) + " does" },
+		Sandbox: echo{}, StartedAt: time.UnixMilli(1), InboundURL: "http://inbound", MaxInFlight: 10,
 		DatabasePath: filepath.Join(dir, "pintle.db"), Warnings: []string{"inbound.validate_signature is off"},
 		Ready: func(context.Context) error { return a.ready },
 		CheckURL: func(url string) error {
@@ -553,22 +553,18 @@ func TestStoppingApplianceSaysSo(t *testing.T) {
 
 func TestReadinessGivesTheReason(t *testing.T) {
 	a := start(t)
-	if err := errors.Join(a.Alive(t.Context()), a.Ready(t.Context())); err != nil {
+	if err := a.Alive(t.Context()); err != nil {
 		t.Error(err)
+	}
+	if got, err := a.Ready(t.Context()); err != nil || got.Status != "ready" {
+		t.Errorf("got %+v, %v", got, err)
 	}
 	a.ready = errors.New("the disk is gone")
 	var refused *client.Error
-	if err := a.Ready(t.Context()); !errors.As(err, &refused) || refused.Status != 503 || refused.Code != "not_ready" || !strings.Contains(refused.Message, "the disk is gone") {
+	if _, err := a.Ready(t.Context()); !errors.As(err, &refused) || refused.Status != 503 || refused.Code != "not_ready" || !strings.Contains(refused.Message, "the disk is gone") {
 		t.Errorf("got %v", err)
 	}
 	if err := a.Alive(t.Context()); err != nil {
 		t.Errorf("a process that is not ready is alive: %v", err)
-	}
-}
-
-func TestInboundSecretIsToldOnRequest(t *testing.T) {
-	a := start(t)
-	if secret, err := a.InboundSecret(t.Context()); err != nil || secret.Reveal() != inboundSecret {
-		t.Errorf("got %q, %v", secret.Reveal(), err)
 	}
 }

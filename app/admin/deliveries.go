@@ -131,7 +131,7 @@ func (s *server) wireDelivery(d *webhook.Delivery) api.Delivery {
 	wire := api.Delivery{
 		ID: d.ID, EventID: d.EventID, EventType: d.EventType, SubscriberID: d.SubscriberID, State: d.State,
 		AttemptCount: d.Attempts, LastOutcome: d.LastOutcome, LastCode: d.LastCode,
-		LastError: strings.ToValidUTF8(d.LastError, "\ufffd"), LastDurationMS: api.Millis(d.LastDuration),
+		LastError: valid(d.LastError), LastDurationMS: api.Millis(d.LastDuration),
 		NextAttemptAt: api.Time{Time: d.NextAttemptAt}, CreatedAt: api.Time{Time: d.CreatedAt}, FinishedAt: api.Time{Time: d.FinishedAt},
 	}
 	if sub, ok := s.o.Dispatcher.Subscriber(d.SubscriberID); ok {
@@ -144,19 +144,22 @@ func wireAttempt(a *webhook.Attempt) api.Attempt {
 	return api.Attempt{
 		ID: a.ID(), Number: a.Number, StartedAt: api.Time{Time: a.StartedAt},
 		DurationMS: api.Millis(a.Duration), Outcome: a.Outcome, Code: a.Code,
-		Error: strings.ToValidUTF8(a.Error, "\ufffd"), RemoteAddr: a.RemoteAddr,
+		Error: valid(a.Error), RemoteAddr: a.RemoteAddr,
 		RequestHeader: wireHeader(a.RequestHeader), ResponseHeader: wireHeader(a.ResponseHeader),
 		Timing: api.Timing{
 			DNS: api.Millis(a.Timing.DNS), Connect: api.Millis(a.Timing.Connect), TLS: api.Millis(a.Timing.TLS), Wait: api.Millis(a.Timing.Wait),
 		},
-		ResponseBody: strings.ToValidUTF8(string(a.ResponseBody), "\ufffd"),
+		ResponseBody: valid(string(a.ResponseBody)),
 	}
 }
+
+// valid is the text in UTF-8: what is not in it is replaced.
+func valid(text string) string { return strings.ToValidUTF8(text, "\ufffd") }
 
 func wireHeader(b webhook.HeaderBlock) []api.Header {
 	var header []api.Header
 	for name, value := range b.All() {
-		header = append(header, api.Header{Name: strings.ToValidUTF8(name, "\ufffd"), Value: strings.ToValidUTF8(value, "\ufffd")})
+		header = append(header, api.Header{Name: valid(name), Value: valid(value)})
 	}
 	return header
 }

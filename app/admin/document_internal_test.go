@@ -112,7 +112,10 @@ func TestDocumentListsAllPathsWithTheirBodiesAndOneShapeOfErrors(t *testing.T) {
 		"DELETE /api/v1/tokens/{id}":                  false,
 		"GET /api/v1/sandbox/samples":                 false,
 		"POST /api/v1/sandbox/send":                   true,
-		"GET /api/v1/sources/inbound/secret":          false,
+		"GET /api/v1/rejections":                      false,
+		"GET /api/v1/rejections/{id}":                 false,
+		"GET /api/v1/sources":                         false,
+		"GET /api/v1/sources/{name}/secret":           false,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -141,7 +144,8 @@ func TestEveryOperationSaysWhichRoleItNeeds(t *testing.T) {
 		"show-stats": webhook.Viewer, "tail": webhook.Viewer,
 		"list-tokens": webhook.Administrator, "create-token": webhook.Administrator, "revoke-token": webhook.Administrator,
 		"list-samples": webhook.Viewer, "send-sample": webhook.Operator,
-		"show-inbound-secret": webhook.Administrator,
+		"list-rejections": webhook.Viewer, "show-rejection": webhook.Viewer,
+		"list-sources": webhook.Viewer, "show-source-secret": webhook.Administrator,
 	}
 	got := map[string]webhook.Role{}
 	for _, methods := range readDocument(t).Paths {

@@ -271,7 +271,7 @@ func TestTimesFarAwaySelectAllOrNone(t *testing.T) {
 func TestTextThatNoEngineLooksForIsAFaultOfTheQuery(t *testing.T) {
 	a := start(t)
 	for _, q := range []string{strings.Repeat("a", 60_000), "a%00", "%ff"} {
-		for _, list := range []string{"events", "deliveries", "dead-letters"} {
+		for _, list := range []string{"events", "deliveries", "dead-letters", "rejections"} {
 			status, _, body := a.request(t, "GET", "/api/v1/"+list+"?q="+q, "")
 			var refused api.Error
 			if err := json.Unmarshal([]byte(body), &refused); err != nil || status != 422 || refused.Fields["q"] == "" {

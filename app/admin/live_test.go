@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,9 +84,9 @@ func listen(t *testing.T) *network {
 	}
 	handlers := admin.New(admin.Options{
 		Store: n.store, Dispatcher: dispatcher, Logger: logger, Version: "test",
-		InboundSecret: func() webhook.Secret { return inboundSecret },
-		Sandbox:       echo{},
-		Hosts:         []string{"Pintle.example", "*.wild.example"}, Feed: n.feed,
+		Sources: sources,
+		Sandbox: echo{},
+		Hosts:   []string{"Pintle.example", "*.wild.example"}, Feed: n.feed,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "webhook_queue_depth 0\n") }),
 	})
 	server := httptest.NewServer(handlers.TCP)
@@ -220,7 +221,11 @@ func TestRolesIncludeThoseBelowAndNothingMore(t *testing.T) {
 		{"POST", "/api/v1/subscribers", `{}`, webhook.Administrator, 422},
 		{"POST", "/api/v1/tokens", `{}`, webhook.Administrator, 422},
 		{"DELETE", "/api/v1/tokens/tok_x", "", webhook.Administrator, 404},
+		{"GET", "/api/v1/rejections", "", webhook.Viewer, 200},
+		{"GET", "/api/v1/rejections/rej_x", "", webhook.Viewer, 404},
+		{"GET", "/api/v1/sources", "", webhook.Viewer, 200},
 		{"GET", "/api/v1/sources/inbound/secret", "", webhook.Administrator, 200},
+		{"GET", "/api/v1/sources/nobody/secret", "", webhook.Administrator, 404},
 		{"POST", "/api/v1/subscribers/sub_x/secret", "", webhook.Administrator, 404},
 	} {
 		for _, role := range webhook.Roles() {
@@ -486,7 +491,7 @@ func (n *network) tail(t *testing.T, query string, header http.Header, lines int
 func TestTailIsAStreamOfServerSentEvents(t *testing.T) {
 	n := listen(t)
 	n.feed.Accepted(&webhook.Event{ID: "evt_1", Type: "order.created", Source: "inbound", ReceivedAt: time.Unix(1, 0)}, 2, false)
-	n.feed.Rejected(feed.Rejection{ID: "rej_1", Source: "inbound", Status: 401, Code: "missing_signature", At: time.Unix(2, 0)})
+	n.feed.Rejected(feed.Rejection{ID: "rej_1", Source: "inbound", Client: netip.MustParseAddr("::1"), Status: 401, Code: "missing_signature", At: time.Unix(2, 0)})
 	got := n.tail(t, "?since=1", nil, 14)
 	var first uint64
 	if _, err := fmt.Sscanf(got[6], "id: %d", &first); err != nil {
@@ -499,7 +504,7 @@ func TestTailIsAStreamOfServerSentEvents(t *testing.T) {
 		fmt.Sprintf("id: %d", first), "event: event",
 		fmt.Sprintf(`data: {"sequence":%d,"kind":"event","time":"1970-01-01T00:00:01.000Z","event_id":"evt_1","event_type":"order.created","source":"inbound","deliveries":2}`, first), "",
 		fmt.Sprintf("id: %d", first+1), "event: rejection",
-		fmt.Sprintf(`data: {"sequence":%d,"kind":"rejection","time":"1970-01-01T00:00:02.000Z","source":"inbound","error":"missing_signature","request_id":"rej_1","status":401}`, first+1), "",
+		fmt.Sprintf(`data: {"sequence":%d,"kind":"rejection","time":"1970-01-01T00:00:02.000Z","source":"inbound","error":"missing_signature","request_id":"rej_1","status":401,"client_ip":"::1"}`, first+1), "",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

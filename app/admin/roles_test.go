@@ -99,7 +99,12 @@ func TestNobodyDoesWhatTheirRoleLacks(t *testing.T) {
 	}}}); err != nil {
 		t.Fatal(err)
 	}
+	refused := webhook.Rejection{ID: n.store.IDs().Rejection(time.Now()), At: time.Now(), Status: 401, Code: "invalid_signature", Check: webhook.CheckSignature}
+	if err := n.store.Reject(ctx, []webhook.Rejection{refused}); err != nil {
+		t.Fatal(err)
+	}
 	ids := strings.NewReplacer(
+		"/rejections/{id}", "/rejections/"+string(refused.ID), "/sources/{name}", "/sources/inbound",
 		"/events/{id}", "/events/"+string(published[0].ID), "/deliveries/{id}", "/deliveries/"+string(published[1].Deliveries[0].ID),
 		"/subscribers/{id}", "/subscribers/"+string(sub.ID), "/tokens/{id}", "/tokens/"+string(spare.ID))
 	bodies := map[string]string{

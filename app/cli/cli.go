@@ -116,9 +116,9 @@ func newRoot(build Build) *cobra.Command {
 	flags.BoolVarP(&g.yes, "yes", "y", false, "ask nothing")
 	root.SetFlagErrorFunc(seeHelp)
 	root.AddCommand(
-		newServe(g), newDemo(g), newTUI(g), newListen(g), newSend(g), newPublish(g),
-		newSubscribers(g), newEvents(g), newDeliveries(g), newDead(g),
-		newTail(g), newStats(g), newTokens(g), newConfig(g), newVersion(g), newMan(),
+		newServe(g), newDemo(g), newTUI(g), newListen(g), newSend(g), newPublish(g), newSign(g), newVerify(g),
+		newSubscribers(g), newEvents(g), newDeliveries(g), newDead(g), newRejections(g),
+		newTail(g), newStats(g), newTokens(g), newConfig(g), newDoctor(g), newVersion(g), newMan(),
 	)
 	root.Version = build.Version
 	root.InitDefaultCompletionCmd()

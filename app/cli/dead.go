@@ -24,7 +24,7 @@ func newDeadList(g *globals) *cobra.Command {
 		Use:   "list [QUERY…]",
 		Short: "List dead letters, the newest first",
 		Long: "list shows the deliveries whose retries are used up, or whose answer was final.\n" +
-			"pintle deliveries show tells why.",
+			"pintle deliveries show tells why." + queryHelp,
 		Example: "pintle dead list\npintle dead list sub:acme-* since:2h timeout\npintle dead list --subscriber sub_… --code 500",
 	}
 	deliveryFlags(c, &filter)

@@ -49,7 +49,7 @@ func newDeliveriesList(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list [QUERY…]",
 		Short: "List deliveries, the newest first",
-		Long:  "list shows deliveries, whatever has become of them.",
+		Long:  "list shows deliveries, whatever has become of them." + queryHelp,
 		Example: "pintle deliveries list sub:acme-* status:dead since:2h timeout\n" +
 			"pintle deliveries list --subscriber sub_… --state pending\n" +
 			"pintle deliveries list --event-id evt_… --output json",

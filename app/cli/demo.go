@@ -136,7 +136,7 @@ func (d *demo) run(ctx context.Context, g *globals, stderr io.Writer) (err error
 		defer log.Close()
 		stderr = log
 	}
-	a, err := g.start(ctx, c, newLogger(stderr, slog.LevelWarn, "text"), true)
+	a, err := g.start(ctx, c, newLogger(stderr, slog.LevelWarn, "text"), nil, true)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func newEventsList(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list [QUERY…]",
 		Short: "List events, the newest first",
-		Long:  "list shows the events that were accepted, and what has become of their deliveries.",
+		Long:  "list shows the events that were accepted, and what has become of their deliveries." + queryHelp,
 		Example: "pintle events list\npintle events list type:order.* since:2h A12345\n" +
 			"pintle events list --type order.created --all --output json",
 	}

@@ -76,8 +76,11 @@ func TestHappeningIsOneHarmlessLine(t *testing.T) {
 			Kind: api.KindAttempt, EventType: "order.created", DeliveryID: "dlv_1", Attempt: 7,
 			Outcome: webhook.HTTPStatus, Code: 500, DurationMS: 1.5, State: webhook.Dead,
 		},
-		"08:00:00.005Z  rejection  401 invalid_signature  rej_1  at inbound": {
-			Kind: api.KindRejection, Status: 401, Error: "invalid_signature", RequestID: "rej_1", Source: "inbound",
+		"08:00:00.005Z  rejection  401 invalid_signature  rej_1  at inbound, from 203.0.113.7": {
+			Kind: api.KindRejection, Status: 401, Error: "invalid_signature", RequestID: "rej_1", Source: "inbound", ClientIP: "203.0.113.7",
+		},
+		"08:00:00.005Z  rejection  404 unknown_source  rej_2  at -": {
+			Kind: api.KindRejection, Status: 404, Error: "unknown_source", RequestID: "rej_2",
 		},
 		"08:00:00.005Z  gap        17 happenings were missed: this reader is too slow": {Kind: api.KindGap, Missed: 17},
 	} {

@@ -58,8 +58,13 @@ func deliveryFlags(cmd *cobra.Command, f *api.DeliveryFilter) {
 
 // ownerFlags adds the flags that events and deliveries share.
 func ownerFlags(cmd *cobra.Command, began string, clientID, since, until *string) {
+	cmd.Flags().StringVar(clientID, "client-id", "", "of this client's events only")
+	timeFlags(cmd, began, since, until)
+}
+
+// timeFlags adds the flags that bound when things began.
+func timeFlags(cmd *cobra.Command, began string, since, until *string) {
 	flags := cmd.Flags()
-	flags.StringVar(clientID, "client-id", "", "of this client's events only")
 	flags.StringVar(since, "since", "", began+" at or after: 2h (ago), RFC 3339, or Unix seconds")
 	flags.StringVar(until, "until", "", began+" before: 2h (ago), RFC 3339, or Unix seconds")
 }
@@ -72,7 +77,7 @@ func newList[T any](g *globals, c *cobra.Command, query *string, shown columns[T
 	length.flags(c)
 	c.Args = cobra.NoArgs
 	if query != nil {
-		c.Args, c.Long = cobra.ArbitraryArgs, c.Long+queryHelp
+		c.Args = cobra.ArbitraryArgs
 	}
 	c.RunE = func(cmd *cobra.Command, words []string) error {
 		limit, err := length.max()

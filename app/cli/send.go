@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pintle/pintle/app/config"
 	"github.com/pintle/pintle/app/sandbox"
 	"github.com/pintle/pintle/app/webhook"
 	"github.com/pintle/pintle/tui/text"
@@ -42,18 +44,24 @@ func newSend(g *globals) *cobra.Command {
 			"that the appliance made itself is asked for over its admin API. Two events that\n" +
 			"are the same in every byte are one event to the endpoint, so each of several\n" +
 			"(--count) gets an Idempotency-Key of its own, unless --id or --idempotency-key\n" +
-			"is given.",
+			"is given.\n\n" +
+			"With --source it posts to another source of the configuration, as its senders\n" +
+			"do: signed under its scheme with its first secret. Save under the scheme agent,\n" +
+			"the data is the whole body. The type, as the sender calls it, and the id go\n" +
+			"where the source reads them; a member that the data has already stays as it is.",
 		Example: "pintle send order.created '{\"order_id\":\"A12345\"}'\n" +
 			"pintle send invoice.paid @invoice.json --id inv-17\n" +
 			"pintle send user.created --skew=-10m\n" +
 			"pintle send order.paid --signature wrong\n" +
+			"pintle send push @push.json --source github\n" +
 			"pintle send order.created --count 100 --rate 20",
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd, args) },
 	}
 	flags := c.Flags()
+	flags.StringVar(&s.source, "source", webhook.SourceInbound, "as the senders of this source of the configuration do")
 	flags.StringVar(&s.url, "url", "", "inbound endpoint (default: that of the configuration)")
-	flags.StringVar(&s.secret, "secret", "", "secret to sign with (default: inbound.secret, else the one that the running appliance made)")
+	flags.StringVar(&s.secret, "secret", "", "secret to sign with (default: that of the configuration, else the one that the running appliance made)")
 	flags.StringVar(&s.id, "id", "", "the sender's own id of the event")
 	flags.StringVar(&s.idempotencyKey, "idempotency-key", "", "the header Idempotency-Key")
 	flags.Int64Var(&s.timestamp, "timestamp", 0, "time of the event in Unix seconds (default: now)")
@@ -67,6 +75,7 @@ func newSend(g *globals) *cobra.Command {
 // sender is one run of the command send.
 type sender struct {
 	g              *globals
+	source         string
 	url            string
 	secret         string
 	id             string
@@ -97,9 +106,12 @@ func (s *sender) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	endpoint, secret, err := s.endpoint(cmd)
+	to, err := s.target(cmd)
 	if err != nil {
 		return err
+	}
+	if sandbox.Signing(s.signing) == sandbox.SignBody && to.source.Scheme != webhook.SchemeAgent {
+		return fmt.Errorf("--signature body is of the scheme agent; that of %s is %s", to.source.Name, to.source.Scheme)
 	}
 
 	// A redirect would carry the signed event to another server.
@@ -122,63 +134,115 @@ func (s *sender) run(cmd *cobra.Command, args []string) error {
 			}
 		}
 		options := []sandbox.Option{
-			sandbox.Signed(sandbox.Signing(s.signing)), sandbox.Skewed(s.skew), sandbox.WithIdempotencyKey(s.idempotencyKey),
+			sandbox.ToSource(&to.source), sandbox.Signed(sandbox.Signing(s.signing)),
+			sandbox.Skewed(s.skew), sandbox.WithIdempotencyKey(s.idempotencyKey),
 		}
 		if s.count > 1 && s.id == "" && s.idempotencyKey == "" {
 			options = append(options, sandbox.WithIdempotencyKey(rand.Text()))
 		}
-		answer, err := sandbox.Send(cmd.Context(), client, endpoint, secret, event, options...)
+		answer, err := sandbox.Send(cmd.Context(), client, to.url, to.secret, event, options...)
 		if err != nil {
-			return failed(hint(fmt.Errorf("send %s: %w", text.Clean(event.Type), err), "is the appliance running? start it with pintle serve, or name it with --url"))
+			return failed(unanswered(event.Type, err))
 		}
 		if err := s.print(cmd.OutOrStdout(), answer); err != nil {
 			return failed(err)
 		}
 		if !answer.Accepted() {
-			return failed(refusal(answer))
+			return failed(s.refusal(answer))
 		}
 	}
 	return nil
 }
 
-// endpoint returns where to send to and what to sign with. It reads the
-// configuration, and asks the running appliance, only for what the flags leave
-// open.
-func (s *sender) endpoint(cmd *cobra.Command) (string, webhook.Secret, error) {
-	endpoint, secret := s.url, webhook.Secret(s.secret)
+// unanswered is the error of an event that nobody answered.
+func unanswered(eventType string, err error) error {
+	err = fmt.Errorf("send %s: %w", text.Clean(eventType), err)
+	var network *url.Error
+	if !errors.As(err, &network) {
+		return err
+	}
+	return hint(err, "is the appliance running? start it with pintle serve, or name it with --url")
+}
+
+// A sendTarget is where to send to, and as whose sender.
+type sendTarget struct {
+	url    string
+	secret webhook.Secret
+	source webhook.Source
+}
+
+// target reads the configuration, and asks the running appliance, only for what
+// the flags leave open.
+func (s *sender) target(cmd *cobra.Command) (sendTarget, error) {
+	to := sendTarget{url: s.url, secret: webhook.Secret(s.secret), source: webhook.Source{Name: webhook.SourceInbound, Scheme: webhook.SchemeAgent}}
 	if s.url != "" {
 		u, err := url.Parse(s.url)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return "", "", fmt.Errorf("--url %s is not an http or https URL", text.Clean(s.url))
+			return to, fmt.Errorf("--url %s is not an http or https URL", text.Clean(s.url))
 		}
 	}
-	needed := secret == "" && sandbox.Signing(s.signing) != sandbox.SignNone
-	if endpoint != "" && !needed {
-		return endpoint, secret, nil
+	unsigned := sandbox.Signing(s.signing) == sandbox.SignNone
+	if s.source == webhook.SourceInbound && to.url != "" && (to.secret != "" || unsigned) {
+		return to, nil
 	}
 	cfg, err := s.g.load()
 	if err != nil {
-		return "", "", err
+		return to, err
 	}
-	if endpoint == "" {
-		endpoint = "http://" + reachable(cfg.Inbound.Listen) + cfg.Inbound.Path
+	if to.source, err = sourceNamed(cfg, s.source); err != nil {
+		return to, err
 	}
-	if !needed {
-		return endpoint, secret, nil
+	if to.url == "" {
+		scheme := "http://"
+		if cfg.Inbound.TLSCert != "" || len(cfg.Inbound.ACMEDomains) > 0 {
+			scheme = "https://"
+		}
+		to.url = scheme + reachable(cfg.Inbound.Listen) + to.source.Path
 	}
+	if to.secret == "" && len(to.source.Secrets) > 0 {
+		to.secret = to.source.Secrets[0]
+	}
+	if to.secret != "" || unsigned || to.source.Scheme == webhook.SchemeNone {
+		return to, nil
+	}
+	to.secret, err = s.g.askSecret(cmd.Context(), to.source.Name)
+	return to, err
+}
+
+// inboundSecret returns the secret of the inbound endpoint: that of the
+// configuration, else the one that the running appliance made.
+func (g *globals) inboundSecret(ctx context.Context, cfg *config.Config) (webhook.Secret, error) {
 	if cfg.Inbound.Secret != "" {
-		return endpoint, cfg.Inbound.Secret, nil
+		return cfg.Inbound.Secret, nil
 	}
-	admin, err := s.g.client()
+	return g.askSecret(ctx, webhook.SourceInbound)
+}
+
+// askSecret asks the running appliance for the secret of a source.
+func (g *globals) askSecret(ctx context.Context, source string) (webhook.Secret, error) {
+	admin, err := g.client()
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
-	secret, err = admin.InboundSecret(cmd.Context())
+	defer admin.Close()
+	secret, err := admin.SourceSecret(ctx, source)
 	if err != nil {
-		return "", "", failed(hint(fmt.Errorf("ask the appliance for its inbound secret: %w", err),
+		return "", failed(hint(fmt.Errorf("ask the appliance for the secret of the source %s: %w", source, err),
 			"start it with pintle serve, or give the secret with --secret"))
 	}
-	return endpoint, secret, nil
+	return secret, nil
+}
+
+// sourceNamed finds a source of the configuration.
+func sourceNamed(cfg *config.Config, name string) (webhook.Source, error) {
+	all := cfg.Endpoints(cfg.Inbound.Secret)
+	names := make([]string, len(all))
+	for i := range all {
+		if names[i] = all[i].Name; names[i] == name {
+			return all[i], nil
+		}
+	}
+	return webhook.Source{}, hint(fmt.Errorf("--source %s is not in the configuration", text.Clean(name)), "the sources are %s", strings.Join(names, ", "))
 }
 
 // print prints an answer; of a refusal only for programs, as people get it as
@@ -217,8 +281,9 @@ func answerJSON(a sandbox.Answer) []byte {
 	return cleanJSON(wrapped)
 }
 
-// refusal is the error that an answer other than 2xx stands for.
-func refusal(a sandbox.Answer) error {
+// refusal is the error that an answer other than 2xx stands for. The endpoint of
+// the configuration keeps why; another one's refusals are not ours to show.
+func (s *sender) refusal(a sandbox.Answer) error {
 	message := cmp.Or(a.Message, strings.TrimSpace(string(a.Body)), http.StatusText(a.StatusCode))
 	reason := fmt.Sprintf("refused with %d", a.StatusCode)
 	if a.Error != "" {
@@ -227,10 +292,15 @@ func refusal(a sandbox.Answer) error {
 	if message != "" {
 		reason += ": " + shorten(message, shownMessage)
 	}
-	if a.RequestID != "" {
-		reason += " (request " + shorten(string(a.RequestID), shownID) + ")"
+	if a.RequestID == "" {
+		return errors.New(reason)
 	}
-	return errors.New(reason)
+	id := shorten(string(a.RequestID), shownID)
+	err := errors.New(reason + " (request " + id + ")")
+	if s.url != "" {
+		return err
+	}
+	return hint(err, "see pintle rejections show %s", id)
 }
 
 // eventData reads the data of an event as the command line names it: JSON,

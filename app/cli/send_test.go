@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pintle/pintle/app/signature"
+	"github.com/pintle/pintle/app/webhook"
 )
 
 // runCommand runs a command as a user types it and returns its error.
@@ -53,6 +54,7 @@ func exitStatus(err error) int {
 
 // postedRequest is a request that an endpoint got.
 type postedRequest struct {
+	path   string
 	header http.Header
 	body   string
 }
@@ -63,7 +65,7 @@ func inboundStub(t *testing.T, status int, answer string) (url string, got *[]po
 	got = &[]postedRequest{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		body, _ := io.ReadAll(req.Body)
-		*got = append(*got, postedRequest{req.Header, string(body)})
+		*got = append(*got, postedRequest{req.URL.Path, req.Header, string(body)})
 		w.WriteHeader(status)
 		io.WriteString(w, answer)
 	}))
@@ -136,6 +138,19 @@ func TestSendFailsWithAHintWhenNobodyAnswers(t *testing.T) {
 	var h *hinted
 	if exitStatus(err) != exitFailed || !errors.As(err, &h) {
 		t.Errorf("got %v, exit status %d", err, exitStatus(err))
+	}
+}
+
+func TestSendSaysWhereARefusalOfTheConfiguredEndpointIsKept(t *testing.T) {
+	url, _ := inboundStub(t, 401, `{"error":"invalid_signature","message":"no","request_id":"rej_1\u001b"}`)
+	t.Chdir(t.TempDir())
+	t.Setenv("PINTLE_INBOUND_LISTEN", strings.TrimPrefix(url, "http://"))
+	var h *hinted
+	if err := runCommand(t, "send", "a", "--secret", "s"); !errors.As(err, &h) || h.hint != `see pintle rejections show rej_1\x1b` {
+		t.Errorf("got %v with the hint %+v", err, h)
+	}
+	if err := runCommand(t, "send", "a", "--secret", "s", "--url", url); exitStatus(err) != exitFailed || errors.As(err, &h) {
+		t.Errorf("another endpoint: %v with the hint %+v", err, h)
 	}
 }
 
@@ -240,6 +255,61 @@ func TestSendSignsWithTheSecretOfTheConfigurationAtItsEndpoint(t *testing.T) {
 	req := (*got)[0]
 	if err := signature.VerifyAgent(req.header.Get("X-Agent-Signature"), []byte(req.body), "configured"); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestSendSpeaksAsTheSendersOfTheSourceThatIsNamed(t *testing.T) {
+	url, got := inboundStub(t, 200, receivedAnswer)
+	t.Chdir(t.TempDir())
+	t.Setenv("PINTLE_INBOUND_LISTEN", strings.TrimPrefix(url, "http://"))
+	const file = `[[sources]]
+name = "github"
+scheme = "github"
+secrets = ["newest", "older"]
+[[sources]]
+name = "partner"
+scheme = "agent"
+secrets = ["theirs"]
+[[sources]]
+name = "open"
+scheme = "none"
+validate_signature = false
+`
+	if err := os.WriteFile("config.toml", []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"push", `{"ref":"x"}`, "--source", "github"}, {"a", "--source", "partner"}, {"a", "--source", "open"}, {"push", "--source", "github", "--secret", "other"},
+	} {
+		if err := runCommand(t, append([]string{"send"}, args...)...); err != nil {
+			t.Fatalf("%q: %v", args, err)
+		}
+	}
+	signedBy := func(i int, header string, secret webhook.Secret) {
+		t.Helper()
+		if err := signature.VerifyAgent((*got)[i].header.Get(header), []byte((*got)[i].body), secret); err != nil {
+			t.Errorf("%v: %v", (*got)[i], err)
+		}
+	}
+	// What GitHub signs is what an agent would.
+	signedBy(0, "X-Hub-Signature-256", "newest")
+	signedBy(1, "X-Agent-Signature", "theirs")
+	signedBy(3, "X-Hub-Signature-256", "other")
+	for i, path := range []string{"/webhook/github", "/webhook/partner", "/webhook/open", "/webhook/github"} {
+		if (*got)[i].path != path {
+			t.Errorf("request %d went to %s, want %s", i, (*got)[i].path, path)
+		}
+	}
+	if (*got)[0].body != `{"ref":"x"}` || (*got)[0].header.Get("X-GitHub-Event") != "push" {
+		t.Errorf("sent %v", (*got)[0])
+	}
+	for says, args := range map[string][]string{
+		"--source gitbuh is not in the configuration": {"a", "--source", "gitbuh"},
+		"--signature body is of the scheme agent":     {"push", "--source", "github", "--signature", "body"},
+	} {
+		if err := runCommand(t, append([]string{"send"}, args...)...); exitStatus(err) != exitUsage || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, exit status %d", args, err, exitStatus(err))
+		}
 	}
 }
 

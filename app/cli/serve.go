@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,7 +27,8 @@ func newServe(g *globals) *cobra.Command {
 		Short: "Run the appliance",
 		Long: "Run the appliance: receive, store and deliver events, until SIGINT or SIGTERM.\n" +
 			"It then takes nothing more in, finishes the deliveries in flight and keeps the\n" +
-			"rest for the next start. A second signal cuts that short.\n\n" +
+			"rest for the next start. A second signal cuts that short. SIGHUP reads the\n" +
+			"configuration again, and the log says what has changed only for the next start.\n\n" +
 			"Without any configuration it makes pintle.db and an inbound secret, which is\n" +
 			"shown once, and listens on 127.0.0.1:8080.",
 		Example: "pintle serve\npintle serve --dev\npintle serve --config /etc/pintle/config.toml",
@@ -40,34 +42,61 @@ func newServe(g *globals) *cobra.Command {
 			if dev {
 				format = "text"
 			}
-			logger := newLogger(cmd.ErrOrStderr(), c.Log.Level, format)
-			return failed(g.serve(cmd, c, logger, dev))
+			var level slog.LevelVar
+			level.Set(c.Log.Level)
+			logger := newLogger(cmd.ErrOrStderr(), &level, format)
+			return failed(g.serve(cmd, c, logger, level.Set, dev))
 		},
 	}
 	c.Flags().BoolVar(&dev, "dev", false, "for a developer's machine: deliveries to loopback are allowed, logs are readable")
 	return c
 }
 
-func (g *globals) serve(cmd *cobra.Command, c *config.Config, logger *slog.Logger, dev bool) error {
+func (g *globals) serve(cmd *cobra.Command, c *config.Config, logger *slog.Logger, setLevel func(slog.Level), dev bool) error {
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	a, err := g.start(ctx, c, logger, dev)
+	// From here on, so that a reload during the start does not end the process.
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	defer signal.Stop(hangUps)
+	a, err := g.start(ctx, c, logger, setLevel, dev)
 	if err != nil {
 		return err
 	}
 	if secret, fresh := a.Secret(); fresh {
 		fmt.Fprintf(cmd.OutOrStdout(), "The inbound secret, shown only now: %s\n", secret.Reveal())
 	}
-	return wait(ctx, stop, a, logger)
+	return wait(ctx, stop, a, logger, hangUps, func() { g.reload(ctx, a, logger) })
+}
+
+// reload reads the configuration again and gives it to the appliance. One that
+// has a fault changes nothing.
+func (g *globals) reload(ctx context.Context, a *app.App, logger *slog.Logger) {
+	next, err := g.load()
+	var restart []string
+	if err == nil {
+		restart, err = a.Reload(ctx, next)
+	}
+	if err != nil {
+		logger.Error("configuration not reloaded; the one before stays in force", "error", err)
+		return
+	}
+	for _, warning := range next.Warnings() {
+		logger.Warn(warning)
+	}
+	logger.Info("configuration reloaded", "config", next.File)
+	if len(restart) > 0 {
+		logger.Warn("some keys have changed that need a restart; they are as before", "keys", strings.Join(restart, " "))
+	}
 }
 
 // start starts an appliance on the configured store.
-func (g *globals) start(ctx context.Context, c *config.Config, logger *slog.Logger, dev bool) (*app.App, error) {
+func (g *globals) start(ctx context.Context, c *config.Config, logger *slog.Logger, setLevel func(slog.Level), dev bool) (*app.App, error) {
 	a, err := app.Start(ctx, app.Options{
-		Config: c, Version: g.build.Version, Logger: logger, Dev: dev,
+		Config: c, Version: g.build.Version, Logger: logger, SetLevel: setLevel, Dev: dev,
 		Open: func(ctx context.Context, onCommit func(int, time.Duration)) (webhook.Store, error) {
 			return storage.Open(ctx, storage.Options{
-				Path: c.Storage.Path, Schema: g.build.Schema, Synchronous: c.Storage.Synchronous, OnCommit: onCommit,
+				Path: c.Storage.Path, Schema: g.build.Schema, Synchronous: c.Storage.Synchronous, MaxSize: c.Storage.MaxSize, OnCommit: onCommit,
 				OnUpgrade: func(from, to int, copied string) {
 					logger.Info("upgrading the database", "from", from, "to", to, "copy", copied)
 				},
@@ -81,14 +110,21 @@ func (g *globals) start(ctx context.Context, c *config.Config, logger *slog.Logg
 }
 
 // wait runs the appliance until the first signal or fault, and then stops it;
-// release lets the second signal through, which cuts the stop short.
-func wait(ctx context.Context, release func(), a *app.App, logger *slog.Logger) error {
+// release lets the second signal through, which cuts the stop short. Meanwhile
+// it reloads whenever it is asked to.
+func wait(ctx context.Context, release func(), a *app.App, logger *slog.Logger, asked <-chan os.Signal, reload func()) error {
 	var fault error
-	select {
-	case <-ctx.Done():
-		logger.Info("stopping; a second signal cuts it short")
-	case fault = <-a.Failed():
-		logger.Error("stopping", "error", fault)
+	for running := true; running; {
+		select {
+		case <-asked:
+			reload()
+		case <-ctx.Done():
+			logger.Info("stopping; a second signal cuts it short")
+			running = false
+		case fault = <-a.Failed():
+			logger.Error("stopping", "error", fault)
+			running = false
+		}
 	}
 	hurry, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
@@ -98,7 +134,7 @@ func wait(ctx context.Context, release func(), a *app.App, logger *slog.Logger) 
 	return err
 }
 
-func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
+func newLogger(w io.Writer, level slog.Leveler, format string) *slog.Logger {
 	o := &slog.HandlerOptions{Level: level}
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, o))

@@ -106,7 +106,10 @@ func happening(h api.Happening) string {
 			add("%s", h.State)
 		}
 	case api.KindRejection:
-		add("%d %s  %s  at %s", h.Status, h.Error, h.RequestID, h.Source)
+		add("%d %s  %s  at %s", h.Status, h.Error, h.RequestID, orDash(h.Source))
+		if h.ClientIP != "" {
+			add("from %s", h.ClientIP)
+		}
 	case api.KindGap:
 		add("%d happenings were missed: this reader is too slow", h.Missed)
 	}

@@ -499,6 +499,29 @@ func TestPausedSubscriberWaitsAndLosesNothing(t *testing.T) {
 	})
 }
 
+func TestChangeDoesNotBringARemovedSubscriberBack(t *testing.T) {
+	d, store := start(t, &receiver{})
+	for range 50 {
+		s := subscribe(t, d, "https://example.com")
+		var both sync.WaitGroup
+		both.Go(func() {
+			_, err := d.UpdateSubscriber(context.Background(), s.ID, func(s *webhook.Subscriber) error { s.Description = "changed"; return nil })
+			if err != nil && !errors.Is(err, webhook.ErrNotFound) {
+				t.Error(err)
+			}
+		})
+		both.Go(func() {
+			if err := d.RemoveSubscriber(context.Background(), s.ID); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Wait()
+		if left, err := store.Subscribers(t.Context()); err != nil || len(left) > 0 {
+			t.Fatalf("after the removal there are %v, %v", left, err)
+		}
+	}
+}
+
 func TestRemovedSubscriberIsSentNothingMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &receiver{answer: func(*http.Request, int) (*http.Response, error) { return status(500), nil }}

@@ -11,6 +11,7 @@ package feed
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -99,8 +100,11 @@ func (f *Feed) Attempted(e *webhook.Event, s *webhook.Subscriber, r *webhook.Res
 
 // A Rejection is an inbound request that was refused.
 type Rejection struct {
-	ID     webhook.RejectionID
+	ID webhook.RejectionID
+	// Source is empty where no source has the path.
 	Source string
+	// Client is the address of who sent it; the zero Addr: not known.
+	Client netip.Addr
 	// Status is the HTTP status that it was answered with, and Code why.
 	Status int
 	Code   string
@@ -111,10 +115,14 @@ type Rejection struct {
 func (f *Feed) Rejected(r Rejection) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.publish(&entry{Happening: api.Happening{
+	e := entry{Happening: api.Happening{
 		Kind: api.KindRejection, Time: api.Time{Time: r.At},
 		Source: r.Source, RequestID: r.ID, Status: r.Status, Error: r.Code,
-	}})
+	}}
+	if r.Client.IsValid() {
+		e.ClientIP = r.Client.String()
+	}
+	f.publish(&e)
 }
 
 // publish puts the entry into the ring and wakes who waits. The caller holds the

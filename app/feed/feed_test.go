@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -50,7 +51,8 @@ func TestEachObservationBecomesOneHappening(t *testing.T) {
 		},
 		State: webhook.Pending, NextAttemptAt: noon.Add(time.Minute),
 	})
-	f.Rejected(Rejection{ID: "rej_1", Source: "inbound", Status: 401, Code: "invalid_signature", At: noon})
+	f.Rejected(Rejection{ID: "rej_1", Source: "inbound", Client: netip.MustParseAddr("203.0.113.7"), Status: 401, Code: "invalid_signature", At: noon})
+	f.Rejected(Rejection{ID: "rej_2", Status: 404, Code: "unknown_source", At: noon})
 	first := f.first
 	at := api.Time{Time: noon}
 	want := []api.Happening{
@@ -62,7 +64,8 @@ func TestEachObservationBecomesOneHappening(t *testing.T) {
 			DeliveryID: "dlv_1", SubscriberID: "sub_1", SubscriberName: "a.example/hook", Attempt: 2, State: webhook.Pending,
 			Outcome: webhook.Reset, Error: "connection reset", DurationMS: 1.5, NextAttemptAt: api.Time{Time: noon.Add(time.Minute)},
 		},
-		{Sequence: first + 3, Kind: api.KindRejection, Time: at, Source: "inbound", RequestID: "rej_1", Status: 401, Error: "invalid_signature"},
+		{Sequence: first + 3, Kind: api.KindRejection, Time: at, Source: "inbound", RequestID: "rej_1", Status: 401, Error: "invalid_signature", ClientIP: "203.0.113.7"},
+		{Sequence: first + 4, Kind: api.KindRejection, Time: at, RequestID: "rej_2", Status: 404, Error: "unknown_source"},
 	}
 	got := next(t, r)
 	if age := time.Since(got[1].Time.Time); age < 0 || age > time.Minute {

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -20,11 +19,10 @@ type envelope struct {
 	timestamp int64
 	data      []byte // as it stands in the body
 	id        string // the sender's own; empty if there is none
-	// signature is the member of that name, and hasSignature whether there is
-	// one. unsigned is then the body without it, which is what was signed.
-	signature    string
-	hasSignature bool
-	unsigned     []byte
+	// signature is the member of that name, nil if there is none. unsigned is
+	// the body without it, which is what was signed.
+	signature *string
+	unsigned  []byte
 }
 
 // parseEnvelope reads a body of the agent scheme. A fault is a [*rejection].
@@ -46,7 +44,7 @@ func parseEnvelope(body []byte) (*envelope, error) {
 		}
 		*known = m.Value
 		if m.Name == "signature" {
-			e.hasSignature, e.unsigned = true, without(body, members, i)
+			e.unsigned = strictjson.Without(body, members, i)
 		}
 	}
 	if e.event, err = strictjson.String(event); err != nil || !webhook.ValidType(e.event) {
@@ -63,21 +61,11 @@ func parseEnvelope(body []byte) (*envelope, error) {
 			return nil, reject(invalidID, "id must be a string of 1 to 128 printable characters")
 		}
 	}
-	e.signature, _ = strictjson.String(signature) // one that is no string matches nothing
-	return e, nil
-}
-
-// without returns the body with a member cut out, together with what joins it
-// to the member before it, or, where it stands first, to the one after it.
-func without(body []byte, members []strictjson.Member, i int) []byte {
-	from, to := members[i].Start, members[i].End
-	switch {
-	case i > 0:
-		from = members[i-1].End
-	case len(members) > 1:
-		to = members[1].Start
+	if signature != nil {
+		text, _ := strictjson.String(signature) // one that is no string matches nothing
+		e.signature = &text
 	}
-	return slices.Concat(body[:from], body[to:])
+	return e, nil
 }
 
 // wholeSeconds reads a timestamp, which never passes through a float.

@@ -2,28 +2,23 @@
 // the order that the contract sets, hands the event over to be stored, and
 // answers. The answer 200 goes out after the event and all its deliveries are
 // durable, never before.
+//
+// What is refused is answered with a code and an id, and kept under that id
+// with all that helps to see why, within bounds that a flood cannot break.
 package gateway
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
-	"errors"
-	"io"
 	"log/slog"
-	"mime"
 	"net/http"
-	"os"
+	"net/netip"
 	"runtime/debug"
-	"slices"
 	"strconv"
-	"strings"
+	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
-	"github.com/pintle/pintle/app/signature"
+	"github.com/pintle/pintle/app/security"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -31,10 +26,10 @@ const (
 	// ReadTimeout is how long a request may take to arrive, body included. It
 	// is for the server to enforce.
 	ReadTimeout = 10 * time.Second
-	// memoryBudget bounds the bodies that are held at a time, in bytes.
-	memoryBudget = 64 << 20
-	// budgetWait is how long a request waits for its share of the budget.
-	budgetWait = time.Second
+	// maxHeaders is how many header fields a request may have.
+	maxHeaders = 100
+	// rateBuckets bounds the addresses whose rate is known.
+	rateBuckets = 65_536
 )
 
 // A Publisher stores events and has them delivered.
@@ -42,23 +37,19 @@ type Publisher interface {
 	Publish(ctx context.Context, e webhook.Event, key webhook.DedupeKey) (webhook.Accepted, []webhook.NewDelivery, error)
 }
 
-// Options say what is let in. All fields without a stated default are needed.
+// Options are what the gateway works with. All fields without a stated default
+// are needed.
 type Options struct {
 	Publisher Publisher
 	IDs       *webhook.IDs
 	Logger    *slog.Logger
-	// Source is the endpoint.
-	Source webhook.Source
-	// Enabled is false when nothing is let in.
-	Enabled bool
-	// ValidateSignature is false when anyone is believed.
-	ValidateSignature bool
-	// MaxClockSkew is how far a timestamp may be off, either way; zero: any.
-	MaxClockSkew time.Duration
-	// MaxBody bounds a body, in bytes.
-	MaxBody int64
+	// Keep stores refused requests; nil: they are only logged.
+	Keep func(context.Context, []webhook.Rejection) error
 	// Ready returns nil when events can be stored and delivered.
 	Ready func(context.Context) error
+	// Degraded says what is not as it should be although events are stored and
+	// delivered; nil: nothing ever is.
+	Degraded func() []string
 	// Observe is told of each request once it is answered, health checks aside;
 	// nil: nobody is.
 	Observe func(Receipt)
@@ -66,8 +57,11 @@ type Options struct {
 
 // A Receipt is what came of one request.
 type Receipt struct {
+	// Source is the name of the source; empty where no source has the path.
 	Source string
-	// Result is "received", "duplicate" or the code of the refusal.
+	// Client is who sent it; the zero Addr where that is not known.
+	Client netip.Addr
+	// Result is "received", "duplicate", "challenge" or the code of the refusal.
 	Result string
 	// Status is the HTTP status of the answer.
 	Status int
@@ -79,274 +73,161 @@ type Receipt struct {
 	Took time.Duration
 }
 
-// New returns the handler of the inbound listener.
-func New(o Options) http.Handler {
-	return &gateway{o: o, memory: semaphore.NewWeighted(max(memoryBudget, o.MaxBody))}
+// A Gateway is the handler of the inbound listener.
+type Gateway struct {
+	o      Options
+	memory *memory
+	rates  *security.RateLimiter
+	keeper *keeper
+	rules  atomic.Pointer[rules]
 }
 
-type gateway struct {
-	o      Options
-	memory *semaphore.Weighted
+// New returns a gateway that judges by the rules. It fails if a source can
+// verify nothing, as with a secret that is no key of its scheme.
+func New(o Options, r Rules) (*Gateway, error) {
+	g := &Gateway{o: o, memory: newMemory(), rates: security.NewRateLimiter(rateBuckets), keeper: newKeeper(o)}
+	return g, g.Use(r)
 }
+
+// Use replaces the rules; on error those before stay in force. Requests that
+// are under way are judged by the rules that they began with.
+func (g *Gateway) Use(r Rules) error {
+	made, err := newRules(r)
+	if err == nil {
+		g.rules.Store(made)
+	}
+	return err
+}
+
+// TrustsProxy reports whether the address is that of a trusted proxy.
+func (g *Gateway) TrustsProxy(addr netip.Addr) bool { return g.rules.Load().proxies.Trusts(addr) }
 
 // ServeHTTP is no [http.ServeMux], since that redirects what it cannot match
 // and answers in text.
-func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/healthz":
-		health(w, nil)
+		writeJSON(w, http.StatusOK, health{Status: "ok"})
 		return
 	case "/readyz":
-		health(w, g.o.Ready(r.Context()))
+		g.readyz(w, r)
 		return
 	}
 	began := time.Now()
-	receipt := Receipt{Source: g.o.Source.Name, Status: http.StatusOK}
-	accepted, err := g.receive(w, r)
+	v := &visit{g: g, rules: g.rules.Load(), r: r, now: began, share: share{memory: g.memory}}
+	defer v.share.release()
+	receipt := Receipt{Status: http.StatusOK}
+	result, err := v.receive(w)
 	if err != nil {
 		why := rejectionOf(err)
 		receipt.Result, receipt.Status = why.code, why.status
-		receipt.RequestID = g.refuse(w, r, why)
+		receipt.RequestID = g.keeper.refuse(v, why)
+		why.write(w, receipt.RequestID)
 	} else {
-		receipt.Result = resultOf(accepted)
-		writeAccepted(w, accepted)
+		receipt.Result = result.name()
+		result.write(w)
 	}
 	if g.o.Observe != nil {
+		receipt.Source, receipt.Client = v.sourceName(), v.client
 		receipt.At = time.Now()
 		receipt.Took = receipt.At.Sub(began)
 		g.o.Observe(receipt)
 	}
 }
 
-// health answers a probe, with the reason if something is wrong.
-func health(w http.ResponseWriter, err error) {
-	w.Header().Set("Content-Type", "application/json")
-	if err == nil {
-		io.WriteString(w, "{\"status\":\"ok\"}\n")
-		return
-	}
-	w.WriteHeader(http.StatusServiceUnavailable)
-	json.NewEncoder(w).Encode(map[string]any{"status": "unavailable", "reasons": []string{err.Error()}})
+// health answers a probe.
+type health struct {
+	Status string `json:"status"`
+	// Reasons say why the appliance is not ready.
+	Reasons []string `json:"reasons,omitempty"`
+	// Warnings say what is not as it should be although it is ready.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
-// refuse answers with the rejection and returns the name that it gave it.
-func (g *gateway) refuse(w http.ResponseWriter, r *http.Request, why *rejection) webhook.RejectionID {
-	id := g.o.IDs.Rejection(time.Now())
-	level := slog.LevelInfo
-	if why.status >= 500 {
-		level = slog.LevelError
+func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) {
+	answer, status := health{Status: "ready"}, http.StatusOK
+	if err := g.o.Ready(r.Context()); err != nil {
+		answer.Status, answer.Reasons, status = "unavailable", []string{err.Error()}, http.StatusServiceUnavailable
 	}
-	g.o.Logger.Log(r.Context(), level, "request refused", "request_id", id, "source", g.o.Source.Name, "status", why.status,
-		"code", why.code, "reason", why.message, "peer", r.RemoteAddr, "error", why.err)
-	why.write(w, id)
-	return id
+	if g.o.Degraded != nil {
+		answer.Warnings = g.o.Degraded()
+	}
+	writeJSON(w, status, answer)
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// An answer that does not arrive is the asker's to notice.
+	json.NewEncoder(w).Encode(v)
 }
 
 // receive checks the request and has its event stored. A panic is an internal
 // error, and never costs more than the request.
-func (g *gateway) receive(w http.ResponseWriter, r *http.Request) (_ webhook.Accepted, err error) {
+func (v *visit) receive(w http.ResponseWriter) (_ *result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			g.o.Logger.Error("panic while receiving", "panic", p, "stack", string(debug.Stack()))
+			v.g.o.Logger.Error("panic while receiving", "panic", p, "stack", string(debug.Stack()))
 			err = reject(internalError, "the event could not be stored; try again")
 		}
 	}()
+	if err := v.checkHead(); err != nil {
+		return nil, err
+	}
+	if err := v.readBody(w); err != nil {
+		return nil, err
+	}
+	read, err := v.read()
+	if err != nil {
+		return nil, err
+	}
+	if err := v.checkSender(read); err != nil {
+		return nil, err
+	}
+	if read.challenge != "" {
+		return &result{challenge: read.challenge}, nil
+	}
+	event, key := v.event(read)
+	accepted, _, err := v.g.o.Publisher.Publish(v.r.Context(), event, key)
+	if err != nil {
+		return nil, err
+	}
+	return &result{accepted: accepted}, nil
+}
+
+// A result answers a request that was not refused.
+type result struct {
+	accepted webhook.Accepted
+	// challenge is what a sender wants to hear in place of it; may be empty.
+	challenge string
+}
+
+// name is the status in the answer, and the label in the metrics.
+func (r *result) name() string {
 	switch {
-	case r.URL.Path != g.o.Source.Path:
-		return webhook.Accepted{}, reject(unknownSource, "there is no source at this path")
-	case !g.o.Enabled:
-		return webhook.Accepted{}, reject(inboundDisabled, "this appliance receives nothing at the moment")
-	case r.Method != http.MethodPost:
-		return webhook.Accepted{}, reject(methodNotAllowed, "events are posted")
-	}
-	if err := checkMediaType(r.Header); err != nil {
-		return webhook.Accepted{}, err
-	}
-	size := r.ContentLength
-	if size > g.o.MaxBody {
-		return webhook.Accepted{}, g.tooLarge()
-	}
-	if size < 0 {
-		size = g.o.MaxBody
-	}
-	if err := g.reserve(r.Context(), size); err != nil {
-		return webhook.Accepted{}, err
-	}
-	defer g.memory.Release(size)
-	body, err := g.readBody(w, r)
-	if err != nil {
-		return webhook.Accepted{}, err
-	}
-	event, key, err := g.check(r.Header, body, time.Now())
-	if err != nil {
-		return webhook.Accepted{}, err
-	}
-	accepted, _, err := g.o.Publisher.Publish(r.Context(), event, key)
-	return accepted, err
-}
-
-func checkMediaType(header http.Header) error {
-	if header.Get("Content-Encoding") != "" {
-		return reject(unsupportedMediaType, "the body must not be encoded")
-	}
-	values := header.Values("Content-Type")
-	if len(values) != 1 {
-		return reject(unsupportedMediaType, "the Content-Type must be application/json")
-	}
-	if values[0] == "application/json" { // what nearly everybody sends
-		return nil
-	}
-	mediaType, parameters, err := mime.ParseMediaType(values[0])
-	if err != nil || mediaType != "application/json" && !strings.HasSuffix(mediaType, "+json") {
-		return reject(unsupportedMediaType, "the Content-Type must be application/json")
-	}
-	if charset, ok := parameters["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
-		return reject(unsupportedMediaType, "the charset must be UTF-8")
-	}
-	return nil
-}
-
-func (g *gateway) tooLarge() error {
-	return reject(payloadTooLarge, "the body is larger than %d bytes", g.o.MaxBody)
-}
-
-// reserve takes the size of a body out of the memory budget.
-func (g *gateway) reserve(ctx context.Context, size int64) error {
-	if g.memory.TryAcquire(size) {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, budgetWait)
-	defer cancel()
-	if g.memory.Acquire(ctx, size) != nil {
-		return reject(overloaded, "too many requests are being received; nothing was stored, try again")
-	}
-	return nil
-}
-
-func (g *gateway) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	reader := http.MaxBytesReader(w, r.Body, g.o.MaxBody)
-	var body []byte
-	var err error
-	if r.ContentLength >= 0 {
-		body = make([]byte, r.ContentLength)
-		_, err = io.ReadFull(reader, body)
-	} else {
-		body, err = io.ReadAll(reader)
-	}
-	var tooLarge *http.MaxBytesError
-	switch {
-	case err == nil:
-	case errors.As(err, &tooLarge):
-		return nil, g.tooLarge()
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, reject(requestTimeout, "the body did not arrive within %s", ReadTimeout)
-	default:
-		return nil, reject(invalidJSON, "the body could not be read to its end")
-	}
-	if len(bytes.TrimSpace(body)) == 0 {
-		return nil, reject(emptyBody, "the body is empty")
-	}
-	return body, nil
-}
-
-// check makes an event of the body, if it is one and its sender is who he says.
-func (g *gateway) check(header http.Header, body []byte, now time.Time) (webhook.Event, webhook.DedupeKey, error) {
-	envelope, err := parseEnvelope(body)
-	if err != nil {
-		return webhook.Event{}, webhook.DedupeKey{}, err
-	}
-	name, err := senderKey(header, envelope)
-	if err != nil {
-		return webhook.Event{}, webhook.DedupeKey{}, err
-	}
-	if g.o.ValidateSignature {
-		if err := g.checkSignature(header, body, envelope); err != nil {
-			return webhook.Event{}, webhook.DedupeKey{}, err
-		}
-	}
-	if err := g.checkWindow(envelope.timestamp, now); err != nil {
-		return webhook.Event{}, webhook.DedupeKey{}, err
-	}
-	key := name
-	if key == "" {
-		digest := sha256.Sum256(body)
-		key = string(digest[:])
-	}
-	return webhook.Event{
-		Source: g.o.Source.Name, Type: envelope.event, Timestamp: envelope.timestamp,
-		// A copy, so that the event does not hold the whole body, whose other
-		// members nobody counts.
-		Data:     bytes.Clone(envelope.data),
-		ClientID: g.o.Source.ClientID, SenderKey: name,
-	}, webhook.NewDedupeKey(g.o.Source.Name, key), nil
-}
-
-// senderKey returns the name by which the sender would recognise the event:
-// from a header or the body, empty if it gave none.
-func senderKey(header http.Header, e *envelope) (string, error) {
-	for _, name := range [...]string{"Idempotency-Key", "Webhook-Id"} {
-		switch values := header[name]; {
-		case len(values) == 0 || len(values) == 1 && values[0] == "":
-		case len(values) > 1 || !webhook.ValidSenderID(values[0]):
-			return "", reject(invalidID, "%s must be one value of 1 to 128 printable characters", name)
-		default:
-			return values[0], nil
-		}
-	}
-	return e.id, nil
-}
-
-// checkSignature looks in the headers, and in the body only where there is
-// none. More than one value is never a choice.
-func (g *gateway) checkSignature(header http.Header, body []byte, e *envelope) error {
-	signatures := slices.Concat(header["X-Agent-Signature"], header["X-Signature"])
-	signed := body
-	if len(signatures) == 0 {
-		if !e.hasSignature {
-			return reject(missingSignature, "the request is not signed: set X-Agent-Signature, or signature in the body")
-		}
-		signatures, signed = []string{e.signature}, e.unsigned
-	}
-	if len(signatures) > 1 || signature.VerifyAgent(signatures[0], signed, g.o.Source.Secrets...) != nil {
-		return reject(invalidSignature, "the signature does not match")
-	}
-	return nil
-}
-
-func (g *gateway) checkWindow(timestamp int64, now time.Time) error {
-	if g.o.MaxClockSkew == 0 {
-		return nil
-	}
-	skew, side := timestamp-now.Unix(), "ahead of"
-	if skew < 0 {
-		skew, side = -skew, "behind"
-	}
-	if skew <= int64(g.o.MaxClockSkew/time.Second) {
-		return nil
-	}
-	return reject(outsideWindow, "the timestamp is %d seconds %s our clock; at most %d are allowed",
-		skew, side, int64(g.o.MaxClockSkew/time.Second))
-}
-
-// resultOf is the status in the answer to a request that was accepted.
-func resultOf(a webhook.Accepted) string {
-	if a.Duplicate {
+	case r.challenge != "":
+		return "challenge"
+	case r.accepted.Duplicate:
 		return "duplicate"
 	}
 	return "received"
 }
 
-func writeAccepted(w http.ResponseWriter, a webhook.Accepted) {
+func (r *result) write(w http.ResponseWriter) {
+	if r.challenge != "" {
+		writeJSON(w, http.StatusOK, map[string]string{"challenge": r.challenge})
+		return
+	}
 	// Neither an id nor an event type has anything to escape.
 	b := make([]byte, 0, 192)
 	b = append(b, `{"status":"`...)
-	b = append(b, resultOf(a)...)
+	b = append(b, r.name()...)
 	b = append(b, `","id":"`...)
-	b = append(b, a.ID...)
+	b = append(b, r.accepted.ID...)
 	b = append(b, `","event":"`...)
-	b = append(b, a.Type...)
+	b = append(b, r.accepted.Type...)
 	b = append(b, `","received_at":`...)
-	b = strconv.AppendInt(b, a.ReceivedAt.Unix(), 10)
+	b = strconv.AppendInt(b, r.accepted.ReceivedAt.Unix(), 10)
 	b = append(b, "}\n"...)
 	header := w.Header()
 	header.Set("Content-Type", "application/json")

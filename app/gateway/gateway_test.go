@@ -16,12 +16,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/pintle/pintle/app/gateway"
+	"github.com/pintle/pintle/app/security"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -63,19 +65,35 @@ func (p *published) last(t *testing.T) webhook.Event {
 	return p.events[len(p.events)-1]
 }
 
-func newServer(t *testing.T, change ...func(*gateway.Options)) (*httptest.Server, *published) {
+// A setup is a gateway before it is made.
+type setup struct {
+	gateway.Options
+	source  webhook.Source
+	proxies []netip.Prefix
+	asns    *security.ASNDatabase
+}
+
+func newServer(t *testing.T, change ...func(*setup)) (*httptest.Server, *published) {
 	t.Helper()
 	p := &published{ids: webhook.NewIDs("0123456789", 0), first: map[webhook.DedupeKey]webhook.Accepted{}}
-	o := gateway.Options{
-		Publisher: p, IDs: p.ids, Logger: slog.New(slog.DiscardHandler),
-		Source:  webhook.Source{Name: "inbound", Path: "/webhook/inbound", Secrets: []webhook.Secret{"other", secret}},
-		Enabled: true, ValidateSignature: true, MaxClockSkew: 5 * time.Minute, MaxBody: 64 << 10,
-		Ready: func(context.Context) error { return nil },
+	s := setup{
+		Options: gateway.Options{
+			Publisher: p, IDs: p.ids, Logger: slog.New(slog.DiscardHandler),
+			Ready: func(context.Context) error { return nil },
+		},
+		source: webhook.Source{
+			Name: "inbound", Path: "/webhook/inbound", Scheme: webhook.SchemeAgent, Secrets: []webhook.Secret{"other", secret},
+			Enabled: true, ValidateSignature: true, MaxClockSkew: 5 * time.Minute, MaxBody: 64 << 10,
+		},
 	}
 	for _, f := range change {
-		f(&o)
+		f(&s)
 	}
-	server := httptest.NewUnstartedServer(gateway.New(o))
+	g, err := gateway.New(s.Options, gateway.Rules{Sources: []webhook.Source{s.source}, TrustedProxies: s.proxies, ASNs: s.asns})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(g)
 	server.Config.ReadTimeout = 300 * time.Millisecond
 	server.Start()
 	t.Cleanup(server.Close)
@@ -379,18 +397,18 @@ func TestFaultsOfOursAskToTryAgain(t *testing.T) {
 }
 
 func TestDisabledAndUnchecked(t *testing.T) {
-	server, _ := newServer(t, func(o *gateway.Options) { o.Enabled = false })
+	server, _ := newServer(t, func(s *setup) { s.source.Enabled = false })
 	if status, answer, _ := post(t, server, body(time.Now().Unix(), `1`)); status != 404 || answer["error"] != "inbound_disabled" {
 		t.Errorf("disabled: %d %v", status, answer)
 	}
-	server, _ = newServer(t, func(o *gateway.Options) { o.ValidateSignature, o.MaxClockSkew = false, 0 })
+	server, _ = newServer(t, func(s *setup) { s.source.ValidateSignature, s.source.MaxClockSkew = false, 0 })
 	if status, answer, _ := post(t, server, body(1, `1`), header("X-Agent-Signature")); status != 200 {
 		t.Errorf("unchecked: %d %v", status, answer)
 	}
 }
 
 func TestProbesAnswer(t *testing.T) {
-	server, _ := newServer(t, func(o *gateway.Options) { o.Ready = func(context.Context) error { return errors.New("disk on fire") } })
+	server, _ := newServer(t, func(s *setup) { s.Ready = func(context.Context) error { return errors.New("disk on fire") } })
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503} {
 		response, err := http.Get(server.URL + path)
 		if err != nil {
@@ -453,7 +471,7 @@ func TestCompressedBombIsRefusedUnread(t *testing.T) {
 }
 
 func TestPanicCostsOneRequestOnly(t *testing.T) {
-	server, _ := newServer(t, func(o *gateway.Options) { o.Publisher = panicking{} })
+	server, _ := newServer(t, func(s *setup) { s.Publisher = panicking{} })
 	for range 2 {
 		if status, answer, _ := post(t, server, body(time.Now().Unix(), `1`)); status != 500 || answer["error"] != "internal_error" {
 			t.Errorf("%d %v", status, answer)
@@ -469,7 +487,7 @@ func (panicking) Publish(context.Context, webhook.Event, webhook.DedupeKey) (web
 
 func TestEachRequestIsObservedWithItsResultAndHealthChecksAreNot(t *testing.T) {
 	seen := make(chan gateway.Receipt, 10)
-	server, p := newServer(t, func(o *gateway.Options) { o.Observe = func(r gateway.Receipt) { seen <- r } })
+	server, p := newServer(t, func(s *setup) { s.Observe = func(r gateway.Receipt) { seen <- r } })
 	last := func() gateway.Receipt {
 		t.Helper()
 		if len(seen) != 1 {

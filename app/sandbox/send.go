@@ -57,6 +57,7 @@ type sending struct {
 	signing        Signing
 	skew           time.Duration
 	idempotencyKey string
+	source         *webhook.Source // nil: an agent's
 }
 
 // Signed signs in this way; without the option, it is SignHeader.
@@ -68,6 +69,12 @@ func Skewed(by time.Duration) Option { return func(s *sending) { s.skew = by } }
 
 // WithIdempotencyKey sends the header Idempotency-Key.
 func WithIdempotencyKey(key string) Option { return func(s *sending) { s.idempotencyKey = key } }
+
+// ToSource sends as the senders of the source do, under its scheme. Save under
+// the scheme agent, the event's data is the whole body. Its type and its id,
+// which is made up if it has none, go where the source reads them; a member that
+// the data has already stays as it is.
+func ToSource(source *webhook.Source) Option { return func(s *sending) { s.source = source } }
 
 // An Answer is what an inbound endpoint said. Beside the status, everything is
 // from its body, and zero where the body is not Pintle's.
@@ -114,24 +121,18 @@ func Send(ctx context.Context, client *http.Client, url string, secret webhook.S
 	}
 	e.Timestamp += int64(s.skew / time.Second)
 
-	body := e.body()
-	header := http.Header{"Content-Type": {"application/json"}}
+	message := s.agentMessage
+	if s.source != nil && s.source.Scheme != webhook.SchemeAgent {
+		message = s.sourceMessage
+	}
+	header, body, err := message(secret, e)
+	if err != nil {
+		return Answer{}, err
+	}
+	header.Set("Content-Type", "application/json")
 	if s.idempotencyKey != "" {
 		header.Set("Idempotency-Key", s.idempotencyKey)
 	}
-	switch s.signing {
-	case SignHeader:
-		header.Set("X-Agent-Signature", signature.SignAgent(secret, body))
-	case SignBody:
-		member := `,"signature":"` + signature.SignAgent(secret, body) + `"}`
-		body = append(body[:len(body)-1], member...)
-	case SignWrong:
-		header.Set("X-Agent-Signature", signature.SignAgent(secret+" is not the secret", body))
-	case SignNone:
-	default:
-		return Answer{}, fmt.Errorf("no way to sign is called %q", s.signing)
-	}
-
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return Answer{}, err
@@ -155,6 +156,25 @@ func Send(ctx context.Context, client *http.Client, url string, secret webhook.S
 		return read, nil
 	}
 	return a, nil
+}
+
+// agentMessage makes the header and the body of an event in the form of the
+// inbound contract.
+func (s *sending) agentMessage(secret webhook.Secret, e Event) (http.Header, []byte, error) {
+	header, body := http.Header{}, e.body()
+	switch s.signing {
+	case SignHeader:
+		header.Set("X-Agent-Signature", signature.SignAgent(secret, body))
+	case SignBody:
+		member := `,"signature":"` + signature.SignAgent(secret, body) + `"}`
+		body = append(body[:len(body)-1], member...)
+	case SignWrong:
+		header.Set("X-Agent-Signature", signature.SignAgent(secret+" is not the secret", body))
+	case SignNone:
+	default:
+		return nil, nil, fmt.Errorf("no way to sign is called %q", s.signing)
+	}
+	return header, body, nil
 }
 
 // body writes the event in the form of the inbound contract.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -94,6 +95,48 @@ func benchmarkLife(b *testing.B, subscribers, senders int, attempt webhook.Attem
 	recorder.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
+}
+
+// BenchmarkReject measures what it costs to keep a refused request with a head
+// of 1 KB while as many are kept as may be, so that the oldest go.
+func BenchmarkReject(b *testing.B) {
+	ctx := context.Background()
+	s, err := open(b, filepath.Join(b.TempDir(), "pintle.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := time.Now()
+	header := strings.Repeat("X-Header: 0123456789abcdefghi\n", 33)
+	reject := func(n int) {
+		some := make([]webhook.Rejection, n)
+		for i := range some {
+			some[i] = webhook.Rejection{ID: s.IDs().Rejection(now), At: now, Source: "inbound", Status: 401, Code: "invalid_signature", Header: header}
+		}
+		if err := s.Reject(ctx, some); err != nil {
+			b.Fatal(err)
+		}
+	}
+	reject(webhook.MaxRejections)
+	for _, n := range []int{1, 100} {
+		b.Run(fmt.Sprintf("together=%d", n), func(b *testing.B) {
+			before := cpu(b)
+			for range b.N {
+				reject(n)
+			}
+			b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N*n), "cpu-µs/rejection")
+		})
+	}
+	for name, filter := range map[string]webhook.RejectionFilter{
+		"newest": {}, "text absent": {Text: "nowhere"}, "client absent": {Client: netip.MustParsePrefix("192.0.2.0/24")},
+	} {
+		b.Run("list/"+name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := s.Rejections(ctx, filter, webhook.Page{Limit: 50}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
 
 // cpu is the processor time that this process has used.

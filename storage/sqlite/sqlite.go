@@ -131,15 +131,20 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	return s, nil
 }
 
-// inspect reads the header of the file, which must not be opened with SQLite
-// before it is known to be ours, and creates the file if it does not exist. It
-// reports whether the file is empty.
+// inspect reads the header of the file, and creates the file if it does not
+// exist. It reports whether the file is empty.
 func inspect(path string) (empty bool, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
+	return inspectHeader(f)
+}
+
+// inspectHeader refuses a file that is not ours, which must not be opened with
+// SQLite. It reports whether the file is empty.
+func inspectHeader(f io.Reader) (empty bool, err error) {
 	header := make([]byte, 100)
 	switch n, err := io.ReadFull(f, header); {
 	case n == 0 && errors.Is(err, io.EOF):
@@ -224,12 +229,21 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Check returns nil when the file can be written to.
+// Check returns nil when the file can be written to, and added to.
 func (s *Store) Check(context.Context) error {
-	return s.writer.do("check", func(tx *transaction) error {
-		_, err := tx.exec(`UPDATE settings SET value = value WHERE name = 'installation'`)
+	spent := false
+	err := s.writer.do("check", func(tx *transaction) (err error) {
+		if _, err := tx.exec(`UPDATE settings SET value = value WHERE name = 'installation'`); err != nil {
+			return err
+		}
+		// That the file is spent fails nobody who shares the commit.
+		spent, err = s.writer.full(tx)
 		return err
 	})
+	if err == nil && spent {
+		err = fmt.Errorf("check: %w", errSpent)
+	}
+	return err
 }
 
 // Setting returns the value kept under the name.

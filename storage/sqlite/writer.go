@@ -22,6 +22,9 @@ const (
 	maxUntried = 65_536
 )
 
+// errSpent says that the file holds as much as it may.
+var errSpent = fmt.Errorf("%w: it holds as much as storage.max_size allows", webhook.ErrStorageFull)
+
 // writer owns the connection that writes, and commits in groups.
 type writer struct {
 	db         *sql.DB
@@ -189,7 +192,7 @@ func (w *writer) commit(group []*write) {
 // refuse refuses a write that adds to the file, and reports whether it did.
 func (job *write) refuse() bool {
 	if job.adds {
-		job.answer(fmt.Errorf("%w: it holds as much as storage.max_size allows", webhook.ErrStorageFull))
+		job.answer(errSpent)
 	}
 	return job.adds
 }

@@ -173,5 +173,6 @@ type DeadGroup struct {
 
 // Alive answers /healthz and /readyz.
 type Alive struct {
-	Status string `json:"status" enum:"ok,ready"`
+	Status   string   `json:"status" enum:"ok,ready"`
+	Warnings []string `json:"warnings,omitempty" doc:"what works worse than it should"`
 }

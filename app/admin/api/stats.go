@@ -100,6 +100,9 @@ const (
 	Warning  Severity = "warning"  // they soon may not be
 )
 
+// Refusals is the subject of a finding on requests that were refused.
+const Refusals = "refusals"
+
 // A Finding is something that a person should look at.
 type Finding struct {
 	Severity Severity `json:"severity" enum:"critical,warning"`
@@ -108,6 +111,7 @@ type Finding struct {
 	Text    string `json:"text"`
 	// SubscriberID is set where it is about one.
 	SubscriberID webhook.SubscriberID `json:"subscriber_id,omitempty"`
-	// Query selects the deliveries that it is about; empty: none.
-	Query string `json:"query,omitempty" doc:"selects the deliveries that it is about, as q of GET /deliveries"`
+	// Query selects the deliveries that it is about, or, where the subject is
+	// [Refusals], the rejections; empty: none.
+	Query string `json:"query,omitempty" doc:"selects the deliveries that it is about, as q of GET /deliveries; where the subject is refusals, the rejections"`
 }

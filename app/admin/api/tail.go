@@ -52,9 +52,11 @@ type Happening struct {
 
 	// Error is why an attempt failed, or the code of a rejection.
 	Error string `json:"error,omitempty"`
-	// RequestID names a rejection, and Status is what it was answered with.
+	// RequestID names a rejection, Status is what it was answered with, and
+	// ClientIP who sent it.
 	RequestID webhook.RejectionID `json:"request_id,omitempty"`
 	Status    int                 `json:"status,omitempty"`
+	ClientIP  string              `json:"client_ip,omitempty"`
 	// Missed is how many happenings a gap stands for.
 	Missed uint64 `json:"missed,omitempty"`
 }

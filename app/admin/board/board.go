@@ -18,8 +18,8 @@ import (
 
 const (
 	// sharedFor is how long figures are shared among those who ask, and slowFor
-	// how long those are that cost more: the sums of the last day, and whose
-	// deliveries are overdue.
+	// how long those are that cost more: the sums of the last day, whose
+	// deliveries are overdue, and whose requests are refused.
 	sharedFor = time.Second
 	slowFor   = 5 * time.Second
 
@@ -73,6 +73,9 @@ type Board struct {
 	day       api.Span
 	overdueAt time.Time
 	overdue   []api.Finding
+
+	refusalsAt time.Time
+	refusals   []api.Finding
 }
 
 // New returns a board that has not been looked at.

@@ -279,6 +279,51 @@ func TestAttentionGoesToTheWorstFirst(t *testing.T) {
 	}
 }
 
+// reject stores refusals of a source so long ago.
+func (a *appliance) reject(t *testing.T, n int, ago time.Duration, r webhook.Rejection) {
+	t.Helper()
+	r.At = a.now.Add(-ago)
+	all := make([]webhook.Rejection, n)
+	for i := range all {
+		all[i] = r
+		all[i].ID = a.store.IDs().Rejection(r.At)
+	}
+	if err := a.store.Reject(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestManyRefusalsOfASourceForOneReasonCallForAttention(t *testing.T) {
+	a := start(t)
+	a.reject(t, 4, time.Minute, webhook.Rejection{Source: "github", Status: 401, Code: "invalid_signature", Check: webhook.CheckSignature, Unkept: 2})
+	a.reject(t, 10, time.Minute, webhook.Rejection{Source: "inbound", Status: 422, Code: "invalid_timestamp", Check: webhook.CheckWindow})
+	a.reject(t, 9, time.Minute, webhook.Rejection{Source: "inbound", Status: 401, Code: "invalid_signature", Check: webhook.CheckSignature})
+	a.reject(t, 9, 6*time.Minute, webhook.Rejection{Source: "inbound", Status: 401, Code: "invalid_signature", Check: webhook.CheckSignature})
+	a.reject(t, 50, time.Minute, webhook.Rejection{Status: 404, Code: "unknown_source", Check: webhook.CheckPath})
+	b := a.board()
+	want := []api.Finding{
+		{Severity: api.Warning, Subject: api.Refusals, Query: "source:github code:invalid_signature", Text: "12 in 5 min, github: 401 invalid_signature"},
+		{Severity: api.Warning, Subject: api.Refusals, Query: "source:inbound code:invalid_timestamp", Text: "10 in 5 min, inbound: 422 invalid_timestamp"},
+	}
+	if diff := cmp.Diff(want, a.stats(t, b, 0).Attention); diff != "" {
+		t.Error(diff)
+	}
+	a.reject(t, 1, 0, webhook.Rejection{Source: "inbound", Status: 401, Code: "invalid_signature", Check: webhook.CheckSignature})
+	if got := len(a.stats(t, b, 2*time.Second).Attention); got != 2 {
+		t.Errorf("after two seconds %d findings, want those of before", got)
+	}
+	if got := len(a.stats(t, b, 5*time.Second).Attention); got != 3 {
+		t.Errorf("after five seconds %d findings, want 3", got)
+	}
+	a.reject(t, 500, -time.Minute, webhook.Rejection{Source: "inbound", Status: 401, Code: "invalid_signature", Check: webhook.CheckSignature})
+	if got := a.stats(t, b, time.Minute).Attention; len(got) != 1 || got[0].Text != "at least 500 in 5 min, inbound: 401 invalid_signature" {
+		t.Errorf("in a flood, found %v", got)
+	}
+	if got := a.stats(t, b, 10*time.Minute).Attention; len(got) != 0 {
+		t.Errorf("long after, found %v", got)
+	}
+}
+
 func TestManyPausedSubscribersDoNotCrowdOutTheRest(t *testing.T) {
 	var many []webhook.Subscriber
 	for i := range 60 {

@@ -25,7 +25,7 @@ func TestDiskWithLittleRoomCallsForAttention(t *testing.T) {
 }
 
 func TestRoomOfAMissingFileIsNotKnown(t *testing.T) {
-	if free, size := room(filepath.Join(t.TempDir(), "missing")); free != 0 || size != 0 {
+	if free, size := Room(filepath.Join(t.TempDir(), "missing")); free != 0 || size != 0 {
 		t.Errorf("got %d of %d", free, size)
 	}
 }

@@ -2,5 +2,5 @@
 
 package board
 
-// room cannot be told here.
-func room(string) (free, size int64) { return 0, 0 }
+// Room cannot be told here.
+func Room(string) (free, size int64) { return 0, 0 }

@@ -4,9 +4,9 @@ package board
 
 import "syscall"
 
-// room is what the disk that holds the file has left, and its size, in bytes;
+// Room is what the disk that holds the file has left, and its size, in bytes;
 // zero if that cannot be told.
-func room(file string) (free, size int64) {
+func Room(file string) (free, size int64) {
 	var disk syscall.Statfs_t
 	if syscall.Statfs(file, &disk) != nil {
 		return 0, 0

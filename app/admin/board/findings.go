@@ -1,8 +1,11 @@
 package board
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +24,11 @@ const (
 	littleRoom = 1 << 30
 	littlePart = 20
 	largeLog   = 256 << 20
+	// manyRefusals of one source for one reason, in the recent time, are more than
+	// a stray request or two.
+	manyRefusals = 10
+	// refusalsRead is how many of the newest refusals are looked at.
+	refusalsRead = 500
 )
 
 // attention lists what a person should look at, the worst first. Among the
@@ -34,13 +42,17 @@ func (b *Board) attention(ctx context.Context, stats *api.Stats, activity map[we
 		}
 		found = append(found, b.overdue...)
 	}
+	if err := b.findRefusals(ctx, now); err != nil {
+		return nil, err
+	}
+	found = append(found, b.refusals...)
 	if n := stats.LastHour.Dead; n > 0 {
 		found = append(found, api.Finding{
 			Severity: api.Warning, Subject: "dead letters", Query: "status:dead since:1h", Text: fmt.Sprintf("%d in the last hour", n),
 		})
 	}
 	if b.o.DatabasePath != "" {
-		free, size := room(b.o.DatabasePath)
+		free, size := Room(b.o.DatabasePath)
 		stats.Storage.FreeBytes = free
 		found = append(found, disk(free, size)...)
 	}
@@ -96,6 +108,50 @@ func (b *Board) findOverdue(ctx context.Context, now time.Time) error {
 			Severity: api.Critical, Subject: "queue", SubscriberID: first.ID, Query: "sub:" + string(first.ID) + " status:pending",
 			Text: fmt.Sprintf("a delivery to %s has been due for %s", first.Name(), api.Duration(now.Sub(backlog[first.ID]).Truncate(time.Second))),
 		}}
+	}
+	return nil
+}
+
+// findRefusals finds, now and then, whose requests are refused though they were
+// probably meant well: signed wrongly, sent from an address that is not listed,
+// or with a wrong clock. What is wrong in other ways is what strangers try.
+func (b *Board) findRefusals(ctx context.Context, now time.Time) error {
+	if fresh(b.refusalsAt, now, slowFor) {
+		return nil
+	}
+	newest, err := b.o.Store.Rejections(ctx, webhook.RejectionFilter{
+		Since: now.Add(-recent), StatusFrom: http.StatusUnauthorized, StatusTo: http.StatusUnprocessableEntity,
+	}, webhook.Page{Limit: refusalsRead})
+	if err != nil {
+		return err
+	}
+	type reason struct {
+		source string
+		status int
+		code   string
+	}
+	counts := map[reason]int{}
+	for i := range newest.Items {
+		switch r := &newest.Items[i]; r.Status {
+		case http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity:
+			counts[reason{r.Source, r.Status, r.Code}] += 1 + r.Unkept
+		}
+	}
+	// More than a page are not counted.
+	format := "%d in 5 min, %s: %d %s"
+	if newest.Next != "" {
+		format = "at least " + format
+	}
+	b.refusals, b.refusalsAt = nil, now
+	for _, why := range slices.SortedFunc(maps.Keys(counts), func(a, b reason) int {
+		return cmp.Or(counts[b]-counts[a], strings.Compare(a.source, b.source), strings.Compare(a.code, b.code))
+	}) {
+		if n := counts[why]; n >= manyRefusals {
+			b.refusals = append(b.refusals, api.Finding{
+				Severity: api.Warning, Subject: api.Refusals, Query: fmt.Sprintf("source:%s code:%s", why.source, why.code),
+				Text: fmt.Sprintf(format, n, why.source, why.status, why.code),
+			})
+		}
 	}
 	return nil
 }

@@ -82,9 +82,9 @@ func (c *Client) SubscriberSecret(ctx context.Context, id webhook.SubscriberID) 
 	return webhook.Secret(answer.Secret), err
 }
 
-// InboundSecret returns the secret of the inbound endpoint.
-func (c *Client) InboundSecret(ctx context.Context) (webhook.Secret, error) {
-	answer, err := get[api.Secret](ctx, c, "/sources/inbound/secret", nil)
+// SourceSecret returns the newest secret of the source with this name.
+func (c *Client) SourceSecret(ctx context.Context, name string) (webhook.Secret, error) {
+	answer, err := get[api.Secret](ctx, c, "/sources/"+url.PathEscape(name)+"/secret", nil)
 	return webhook.Secret(answer.Secret), err
 }
 
@@ -216,10 +216,12 @@ func (c *Client) Alive(ctx context.Context) error {
 	return c.call(ctx, http.MethodGet, "/healthz", nil, nil, nil)
 }
 
-// Ready returns nil when the appliance can store and deliver; otherwise an
-// [*Error] says why it cannot.
-func (c *Client) Ready(ctx context.Context) error {
-	return c.call(ctx, http.MethodGet, "/readyz", nil, nil, nil)
+// Ready tells that the appliance can store and deliver, and what works worse
+// than it should; an [*Error] says why it cannot.
+func (c *Client) Ready(ctx context.Context) (api.Alive, error) {
+	var out api.Alive
+	err := c.call(ctx, http.MethodGet, "/readyz", nil, nil, &out)
+	return out, err
 }
 
 func subscriberPath(id webhook.SubscriberID) string {
@@ -266,4 +268,26 @@ func each[T any](limit int, fetch func(api.PageQuery) (api.List[T], error)) iter
 			}
 		}
 	}
+}
+
+// Rejections returns refused requests, the newest first, and at most limit of
+// them; zero: all.
+func (c *Client) Rejections(ctx context.Context, filter api.RejectionFilter, limit int) iter.Seq2[api.Rejection, error] {
+	return each(limit, func(page api.PageQuery) (api.List[api.Rejection], error) { return c.RejectionsPage(ctx, filter, page) })
+}
+
+// RejectionsPage returns one page of refused requests, the newest first.
+func (c *Client) RejectionsPage(ctx context.Context, filter api.RejectionFilter, page api.PageQuery) (api.List[api.Rejection], error) {
+	return get[api.List[api.Rejection]](ctx, c, "/rejections", values(filter, page))
+}
+
+// Rejection returns one refused request with all that is known of it.
+func (c *Client) Rejection(ctx context.Context, id webhook.RejectionID) (api.RejectionDetail, error) {
+	return get[api.RejectionDetail](ctx, c, "/rejections/"+url.PathEscape(string(id)), nil)
+}
+
+// Sources returns the inbound endpoints, in their order.
+func (c *Client) Sources(ctx context.Context) ([]api.Source, error) {
+	list, err := get[api.List[api.Source]](ctx, c, "/sources", nil)
+	return list.Items, err
 }

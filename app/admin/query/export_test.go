@@ -16,8 +16,10 @@ func (q Query) String() string {
 	if q.Event != "" {
 		terms = append(terms, "event:"+quote(q.Event))
 	}
-	if q.Delivery != "" {
-		terms = append(terms, q.Delivery)
+	for _, id := range []string{q.Delivery, q.Rejection} {
+		if id != "" {
+			terms = append(terms, id)
+		}
 	}
 	if q.Text != "" {
 		terms = append(terms, `"`+escape(q.Text)+`"`)

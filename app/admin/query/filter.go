@@ -25,8 +25,8 @@ const maxQuery = 1000
 // faults.
 func Events(f api.EventFilter, now time.Time) (webhook.EventFilter, webhook.FieldsError) {
 	m := newMerge(f.Q)
-	m.foreign("events", []string{"sub", "status", "outcome", "code", "dlv_"},
-		[]string{m.q.Subscriber, m.q.Status, m.q.Outcome, m.q.Code, m.q.Delivery})
+	m.foreign("events", []string{"sub", "status", "outcome", "code", "ip", "dlv_", "rej_"},
+		[]string{m.q.Subscriber, m.q.Status, m.q.Outcome, m.q.Code, m.q.IP, m.q.Delivery, m.q.Rejection})
 	eventType := merged(m, "type", f.Type, m.q.Type)
 	source := merged(m, "source", f.Source, m.q.Source)
 	client := merged(m, "client_id", f.ClientID, m.q.Client)
@@ -41,7 +41,7 @@ func Events(f api.EventFilter, now time.Time) (webhook.EventFilter, webhook.Fiel
 // their faults. Whom a name means, named knows.
 func Deliveries(f api.DeliveryFilter, now time.Time, named func(string) []webhook.SubscriberID) (webhook.DeliveryFilter, webhook.FieldsError) {
 	m := newMerge(f.Q)
-	m.foreign("deliveries", []string{"source"}, []string{m.q.Source})
+	m.foreign("deliveries", []string{"source", "ip", "rej_"}, []string{m.q.Source, m.q.IP, m.q.Rejection})
 	status, retrying := m.status()
 	subscriber := merged(m, "subscriber", f.Subscriber, m.q.Subscriber)
 	eventType := merged(m, "event_type", f.EventType, m.q.Type)

@@ -1,15 +1,16 @@
-// Package query says which events and deliveries a request means. [Parse] reads
-// the one grammar in which people select them: on the filter line of the
-// dashboard, behind a command, and as the parameter q of the admin API. [Events],
-// [Deliveries] and [DeadLetters] make filters of it and of the other parameters.
+// Package query says which events, deliveries and rejections a request means.
+// [Parse] reads the one grammar in which people select them: on the filter line
+// of the dashboard, behind a command, and as the parameter q of the admin API.
+// [Events], [Deliveries], [DeadLetters] and [Rejections] make filters of it and
+// of the other parameters.
 //
 //	sub:acme-* status:dead since:2h timeout
 //
 // A query consists of terms between spaces, all of which must hold. A term is a
-// key and a value around a colon, the id of an event or a delivery, or text to
-// be looked for; several pieces of text are one phrase. Quotes keep spaces
-// together, and make text of what looks like a key. A colon behind what cannot
-// be a key, as in an address or a URL, is part of the text.
+// key and a value around a colon, the id of an event, a delivery or a rejection,
+// or text to be looked for; several pieces of text are one phrase. Quotes keep
+// spaces together, and make text of what looks like a key. A colon behind what
+// cannot be a key, as in an address or a URL, is part of the text.
 package query
 
 import (
@@ -31,16 +32,20 @@ type Query struct {
 	Type string
 	// Source and Client are names.
 	Source, Client string
-	// Status is a state of deliveries, or "retrying".
+	// Status is a state of deliveries, or "retrying"; of rejections an HTTP status
+	// such as 401, or a class such as 4xx.
 	Status string
 	// Outcome is that of the last attempt.
 	Outcome string
-	// Code is an HTTP status such as 503, or a class such as 5xx.
+	// Code is an HTTP status such as 503, or a class such as 5xx; of rejections an
+	// error such as invalid_signature.
 	Code string
+	// IP is an address, or a range of them.
+	IP string
 	// Since and Until are times, or durations that mean so long ago.
 	Since, Until string
-	// Event and Delivery are ids.
-	Event, Delivery string
+	// Event, Delivery and Rejection are ids.
+	Event, Delivery, Rejection string
 	// Text is to be looked for.
 	Text string
 }
@@ -61,6 +66,7 @@ func (q *Query) keys() []key {
 		{[]string{"status", "state"}, &q.Status},
 		{[]string{"outcome"}, &q.Outcome},
 		{[]string{"code"}, &q.Code},
+		{[]string{"ip", "client_ip"}, &q.IP},
 		{[]string{"since"}, &q.Since},
 		{[]string{"until"}, &q.Until},
 	}
@@ -164,6 +170,8 @@ func (q *Query) take(word string) (known bool, err error) {
 		return true, assign(&q.Event, "the event", word)
 	case strings.HasPrefix(word, webhook.DeliveryPrefix):
 		return true, assign(&q.Delivery, "the delivery", word)
+	case strings.HasPrefix(word, webhook.RejectionPrefix):
+		return true, assign(&q.Rejection, "the rejection", word)
 	}
 	return false, nil
 }

@@ -33,6 +33,8 @@ func TestQueriesAreReadAsTheyAreMeant(t *testing.T) {
 		{"支付:完成", query.Query{Text: "支付:完成"}},
 		{":x", query.Query{Text: ":x"}},
 		{`event:"evt_1 x"`, query.Query{Event: "evt_1 x"}},
+		{"rej_1 IP:2001:db8::/32 code:invalid_signature", query.Query{Rejection: "rej_1", IP: "2001:db8::/32", Code: "invalid_signature"}},
+		{"client_ip:203.0.113.7 2001:db8::1", query.Query{IP: "203.0.113.7", Text: "2001:db8::1"}},
 	}
 	for _, tt := range tests {
 		got, err := query.Parse(tt.text)
@@ -53,6 +55,9 @@ func TestWrongQueriesAreRefusedWithTheTerm(t *testing.T) {
 		"sub:a subscriber:b":         "given twice",
 		"event:evt_1 evt_2":          "given twice",
 		"dlv_1 dlv_2":                "given twice",
+		"rej_1 rej_2":                "the rejection is given twice",
+		"ip:192.0.2.1 ip:192.0.2.1":  "ip is given twice",
+		"ipp:192.0.2.1":              "did you mean ip?",
 		`"never closed`:              "not closed",
 		`status:"dead`:               "not closed",
 		"type:a event:b":             "given twice",
@@ -65,7 +70,7 @@ func TestWrongQueriesAreRefusedWithTheTerm(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{"", "sub:acme-* status:dead since:2h timeout", `"a \" b" type:"x y" evt_1`, "code:5xx //x a://b", `\`, "sub:\"//\"", "dlv_\u2028x", `event:"evt_1 x" dlv_1:"`, `event:evt_1:2`, "evt_1 evt_1", "sub:a sub:a"} {
+	for _, seed := range []string{"", "sub:acme-* status:dead since:2h timeout", `"a \" b" type:"x y" evt_1`, "code:5xx //x a://b", `\`, "sub:\"//\"", "dlv_\u2028x", `event:"evt_1 x" dlv_1:"`, `event:evt_1:2`, "evt_1 evt_1", "sub:a sub:a", "rej_1 ip:::/0", `ip:"fe80::1%eth0" code:invalid_json status:4xx`, "rej_1 dlv_1 evt_1"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
