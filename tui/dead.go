@@ -30,7 +30,7 @@ type dead struct {
 }
 
 func newDead(e *env) *dead {
-	return &dead{
+	d := &dead{
 		groups: newList(func(g *api.DeadGroup) string { return fmt.Sprint(g.SubscriberID, "|", g.Outcome, "|", g.Code) },
 			column[api.DeadGroup]{title: "SUBSCRIBER", width: 12, flexible: true, keep: 10, cell: func(g *api.DeadGroup) cell {
 				if g.SubscriberName == "" {
@@ -48,6 +48,8 @@ func newDead(e *env) *dead {
 				return c.DeliveriesPage(ctx, api.DeliveryFilter{State: webhook.Dead, Q: query}, page)
 			}, deliveryColumns(e)...),
 	}
+	d.flat.none = cell{e.glyphs.ok + " No dead letters.", good}
+	return d
 }
 
 // cause is what the letters of a group died of.
@@ -332,7 +334,7 @@ func (d *dead) purge(e *env, s selection) tea.Cmd {
 
 func (d *dead) render(e *env, w, h int) []string {
 	if d.single {
-		return d.renderFlat(e, w, h)
+		return d.flat.render(e, w, h)
 	}
 	if d.at.IsZero() {
 		return waiting(e, &d.loader, w)
@@ -354,14 +356,6 @@ func (d *dead) render(e *env, w, h int) []string {
 	}
 	lines := []string{e.paint(dim, text.Cut(" "+line+" · by subscriber and cause, v shows each", w))}
 	return append(lines, d.groups.render(e, w, h-1)...)
-}
-
-func (d *dead) renderFlat(e *env, w, h int) []string {
-	p := d.flat
-	if len(p.rows) > 0 || p.loader.at.IsZero() || p.loader.err != nil || p.searching || p.inForce() != "" {
-		return p.render(e, w, h)
-	}
-	return []string{p.statusLine(e, w), "", e.paint(good, text.Cut("   "+e.glyphs.ok+" No dead letters.", w))}
 }
 
 // paces are how many are sent in a second, as a dialog offers them.

@@ -433,19 +433,6 @@ func (d *delivery) paneLines(e *env, w, h int) []string {
 func (d *delivery) layout(e *env, w int) []string {
 	a := d.now()
 	var lines []string
-	header := func(headers []api.Header) {
-		for _, h := range headers {
-			name := text.Cut(h.Name, 30)
-			value := text.Lines(h.Value, max(w-text.Width(name)-2, 8), d.wrap)
-			for i, v := range value {
-				if i == 0 {
-					lines = append(lines, cutPainted(e.paint(keyName, name)+": "+v, w))
-				} else {
-					lines = append(lines, cutPainted(text.Spaces(text.Width(name)+2)+v, w))
-				}
-			}
-		}
-	}
 	switch {
 	case d.pane == eventPane:
 		lines = append(lines, e.paint(dim, text.Cut(string(d.shown.EventID)+" · made "+moment(d.shown.CreatedAt)+" UTC", w)), "")
@@ -458,21 +445,35 @@ func (d *delivery) layout(e *env, w int) []string {
 			to += "  →  " + a.RemoteAddr
 		}
 		lines = append(lines, e.paint(strong, text.Cut(to, w)))
-		header(a.RequestHeader)
-		lines = append(lines, "")
+		lines = append(append(lines, headLines(e, a.RequestHeader, w, d.wrap)...), "")
 		return append(lines, bodyLines(d.shown.RequestBody, w, d.wrap)...)
 	}
 	for _, line := range text.Lines(result(a)+" after "+text.Millis(a.DurationMS), w, true) {
 		lines = append(lines, e.paint(outcome(a.Outcome), line))
 	}
-	header(a.ResponseHeader)
-	lines = append(lines, "")
+	lines = append(append(lines, headLines(e, a.ResponseHeader, w, d.wrap)...), "")
 	if a.ResponseBody == "" {
 		return append(lines, e.paint(dim, "the answer has no body"))
 	}
 	lines = append(lines, bodyLines(a.ResponseBody, w, d.wrap)...)
 	if len(a.ResponseBody) >= keptBody {
 		lines = append(lines, "", e.paint(warn, text.Cut("The appliance keeps no more than this beginning of an answer.", w)))
+	}
+	return lines
+}
+
+// headLines lays out the head of a request or of an answer.
+func headLines(e *env, headers []api.Header, w int, wrap bool) []string {
+	var lines []string
+	for _, h := range headers {
+		name := text.Cut(h.Name, 30)
+		for i, v := range text.Lines(h.Value, max(w-text.Width(name)-2, 8), wrap) {
+			if i == 0 {
+				lines = append(lines, cutPainted(e.paint(keyName, name)+": "+v, w))
+			} else {
+				lines = append(lines, cutPainted(text.Spaces(text.Width(name)+2)+v, w))
+			}
+		}
 	}
 	return lines
 }

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -13,35 +14,61 @@ import (
 )
 
 // A driver is the part of Bubble Tea that a model sees: it hands it messages and
-// does what it asks for, one after the other and at once.
+// does what it asks for, one after the other and at once, unless it is held.
 type driver struct {
 	*model
-	fake *fake
+	fake *fake // what it is driven over; nil: over another client
 	now  time.Time
 	quit bool
 	clip string // what was put into the clipboard last
+	hold bool
+	held []tea.Cmd
 }
 
 // drive starts a dashboard in a window of 80x24 over the fake, which has some
 // data.
 func drive(t testing.TB, change ...func(*Options, *fake)) *driver {
 	t.Helper()
-	d := &driver{fake: newFake(), now: began}
-	d.fake.grow(50)
-	o := Options{Client: d.fake, Version: "1.2.3", Address: "vm-eu-1", Width: 80, Height: 24, Now: func() time.Time { return d.now }}
+	fake := newFake()
+	fake.grow(50)
+	o := Options{Client: fake, Version: "1.2.3", Address: "vm-eu-1", Width: 80, Height: 24}
 	for _, f := range change {
-		f(&o, d.fake)
+		f(&o, fake)
 	}
+	d := newDriver(t, o)
+	d.fake = fake
+	d.run(d.load())
+	return d
+}
+
+// driveAt starts a dashboard over a client that a test knows better than the
+// fake, at one of the root screens.
+func driveAt(t testing.TB, c Client, at tab, w, h int) *driver {
+	t.Helper()
+	d := newDriver(t, Options{Client: c, Address: "here", Width: w, Height: h})
+	d.tab, d.stack = at, []screen{d.tabs[at]}
+	d.run(d.load())
+	return d
+}
+
+// newDriver starts a dashboard that has asked for nothing yet, by a clock that
+// only the driver moves.
+func newDriver(t testing.TB, o Options) *driver {
+	d := &driver{now: began}
+	o.Now = func() time.Time { return d.now }
 	m, release := newModel(context.Background(), o)
 	t.Cleanup(release)
 	d.model = m
-	d.run(m.load())
 	return d
 }
 
 // run does the work of a command, and what comes of it.
 func (d *driver) run(cmd tea.Cmd) {
-	if cmd != nil {
+	switch {
+	case cmd == nil:
+	case d.hold:
+		d.held = append(d.held, cmd)
+	default:
 		d.send(cmd())
 	}
 }
@@ -70,9 +97,11 @@ func (d *driver) send(msg tea.Msg) {
 // beat lets the time between two looks go by.
 func (d *driver) beat() {
 	d.now = d.now.Add(beat)
-	d.fake.mu.Lock()
-	d.fake.stats.Now.Time = d.now
-	d.fake.mu.Unlock()
+	if d.fake != nil {
+		d.fake.mu.Lock()
+		d.fake.stats.Now.Time = d.now
+		d.fake.mu.Unlock()
+	}
 	d.run(d.load())
 }
 
@@ -89,6 +118,23 @@ func (d *driver) keys(names string) {
 	}
 }
 
+// press presses keys by their names, and types what is not the name of one.
+func (d *driver) press(names ...string) {
+	for _, name := range names {
+		if _, named := keyNames()[name]; named || len([]rune(name)) == 1 || strings.Contains(name, "ctrl+") || strings.Contains(name, "shift+") {
+			d.send(key(name))
+		} else {
+			d.write(name)
+		}
+	}
+}
+
+// compose fills the sandbox, as a screen does.
+func (d *driver) compose(eventType string, data json.RawMessage) {
+	d.run(d.env.compose(eventType, data))
+	d.run(look)
+}
+
 // write types a text.
 func (d *driver) write(s string) {
 	for _, r := range s {
@@ -96,13 +142,17 @@ func (d *driver) write(s string) {
 	}
 }
 
-// key is the message for the name of a key.
-func key(name string) tea.KeyPressMsg {
-	named := map[string]rune{
+// keyNames are the names of the keys that are no letters.
+func keyNames() map[string]rune {
+	return map[string]rune{
 		"enter": tea.KeyEnter, "esc": tea.KeyEscape, "tab": tea.KeyTab, "space": tea.KeySpace, "backspace": tea.KeyBackspace,
 		"up": tea.KeyUp, "down": tea.KeyDown, "left": tea.KeyLeft, "right": tea.KeyRight, "home": tea.KeyHome, "end": tea.KeyEnd,
 		"pgup": tea.KeyPgUp, "pgdown": tea.KeyPgDown, "f2": tea.KeyF2, "delete": tea.KeyDelete,
 	}
+}
+
+// key is the message for the name of a key.
+func key(name string) tea.KeyPressMsg {
 	var msg tea.KeyPressMsg
 	for {
 		if rest, ok := strings.CutPrefix(name, "ctrl+"); ok {
@@ -115,7 +165,7 @@ func key(name string) tea.KeyPressMsg {
 			break
 		}
 	}
-	if code, ok := named[strings.ToLower(name)]; ok {
+	if code, ok := keyNames()[strings.ToLower(name)]; ok {
 		msg.Code = code
 		if code == tea.KeySpace && msg.Mod == 0 {
 			msg.Text = " "
@@ -166,6 +216,19 @@ func (d *driver) check(t interface{ Fatalf(string, ...any) }) {
 			t.Fatalf("not clean: %q", line)
 		}
 	}
+}
+
+// fits is check at many sizes of the window, which is as it was afterwards.
+func (d *driver) fits(t testing.TB) {
+	t.Helper()
+	width, height := d.width, d.height
+	for _, w := range []int{40, 47, 59, 60, 80, 99, 100, 101, 140, 200} {
+		for _, h := range []int{10, 11, 13, 17, 20, 24, 30, 50} {
+			d.send(tea.WindowSizeMsg{Width: w, Height: h})
+			d.check(t)
+		}
+	}
+	d.send(tea.WindowSizeMsg{Width: width, Height: height})
 }
 
 func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }

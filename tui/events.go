@@ -18,7 +18,7 @@ type events struct {
 }
 
 func newEvents(e *env) *events {
-	return &events{newPager("event", "events", func(v *api.Event) string { return string(v.ID) },
+	v := &events{newPager("event", "events", func(v *api.Event) string { return string(v.ID) },
 		func(ctx context.Context, c Client, query string, page api.PageQuery) (api.List[api.Event], error) {
 			return c.EventsPage(ctx, api.EventFilter{Q: query}, page)
 		},
@@ -31,6 +31,8 @@ func newEvents(e *env) *events {
 		column[api.Event]{title: "SENDER KEY", width: 12, flexible: true, keep: 3, cell: func(v *api.Event) cell { return cell{v.SenderKey, dim} }},
 		column[api.Event]{title: "ID", width: 30, keep: 1, cell: func(v *api.Event) cell { return cell{string(v.ID), dim} }},
 	)}
+	v.terms = "type: source: client: since: until:"
+	return v
 }
 
 // fanout is how many deliveries are in each state: 5 ✓ 1 ◔ 1 ✗.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,6 +38,7 @@ type fake struct {
 	subscribers []api.Subscriber
 	groups      []api.DeadGroup
 	samples     []api.Sample
+	rejections  []api.RejectionDetail // the newest first
 
 	// err is what every request gets, and changeErr what a change gets.
 	err, changeErr error
@@ -82,7 +84,39 @@ func newFake() *fake {
 	}
 	f.groups = []api.DeadGroup{{SubscriberID: "sub_00000000000000010000000000", SubscriberName: "acme-billing", Outcome: webhook.Timeout, Count: 38, Oldest: api.Time{Time: began.Add(-2 * time.Hour)}, Newest: api.Time{Time: began.Add(-time.Minute)}}}
 	f.samples = []api.Sample{{Event: "invoice.paid", Data: json.RawMessage(`{"id":"in_1"}`)}}
+	f.refuse(12)
 	return f
+}
+
+// refuse makes so many new rejections, of each kind in turn.
+func (f *fake) refuse(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for range n {
+		i := len(f.rejections)
+		at := began.Add(time.Duration(i-60) * 10 * time.Minute)
+		r := api.RejectionDetail{Method: "POST", Path: "/webhook/github", BodySize: 7324, BodySHA256: strings.Repeat("9f86d081", 8), Header: []api.Header{
+			{Name: "Content-Type", Value: "application/json"}, {Name: "User-Agent", Value: "GitHub-Hookshot/044aadd"}, {Name: "X-Hub-Signature-256", Value: "sha256=…, 64 characters"},
+		}}
+		r.Rejection = api.Rejection{ID: webhook.RejectionID(f.ids.Format("rej_", webhook.FirstAt(at))), At: api.Time{Time: at}, Source: "github", Status: 401, Code: "invalid_signature",
+			Message: "the signature does not match", Check: webhook.CheckSignature, ClientIP: "203.0.113.7", PeerIP: "10.0.0.1", ASN: 64500, Organisation: "Example Networks", EventType: "github.push"}
+		r.Expected, r.Diagnosis = "X-Hub-Signature-256: sha256= and the hex HMAC-SHA256 of the body", "none of the 2 secrets of the source makes this signature: the sender has another one"
+		switch i % 4 {
+		case 1:
+			r.Source, r.Status, r.Code, r.Check, r.Rule, r.SkewSeconds = "inbound", 422, "invalid_timestamp", webhook.CheckWindow, "inbound.max_clock_skew = 5m0s", new(int64(-412))
+			r.Message, r.Path, r.Expected, r.Diagnosis, r.EventType, r.SenderKey = "the timestamp is 412 s behind; 300 s are allowed", "/webhook/inbound", "", "", "order.created", "ord-88"
+		case 2:
+			r.Source, r.Status, r.Code, r.Check, r.Message, r.Path = "", 404, "unknown_source", webhook.CheckPath, "there is no source at this path", "/wp-login.php"
+			r.ClientIP, r.PeerIP, r.ASN, r.Organisation, r.EventType, r.Expected, r.Diagnosis = "2001:db8:1::7", "2001:db8:1::7", 0, "", "", "", ""
+			r.BodySize, r.BodySHA256, r.Unkept = 0, "", 1204
+		case 3:
+			r.Status, r.Code, r.Check, r.Message, r.Expected, r.Diagnosis = 507, "storage_full", webhook.CheckStorage, "the store is full; try again later", "", ""
+			r.SkewSeconds = new(int64(2))
+		}
+		checks := webhook.Checks()
+		r.Passed = checks[:slices.Index(checks, r.Check)]
+		f.rejections = append([]api.RejectionDetail{r}, f.rejections...)
+	}
 }
 
 // grow makes so many new events, each with a delivery.
@@ -161,6 +195,13 @@ func (f *fake) spoil(r *rand.Rand) {
 	}
 	for i := range f.samples {
 		f.samples[i].Event = evil()
+	}
+	for i := range f.rejections {
+		d := &f.rejections[i]
+		d.Source, d.Code, d.Message, d.ClientIP, d.PeerIP, d.Organisation, d.EventType, d.SenderKey = evil(), evil(), evil(), evil(), evil(), evil(), evil(), evil()
+		d.Rule, d.Expected, d.Diagnosis, d.Method, d.Path, d.BodySHA256 = "inbound.max_clock_skew = "+evil(), evil(), evil(), evil(), evil(), evil()
+		d.Check, d.Passed, d.Header = webhook.Check(evil()), []webhook.Check{webhook.Check(evil()), "path"}, []api.Header{{Name: evil(), Value: evil()}}
+		d.Status, d.Unkept, d.SkewSeconds = r.IntN(1<<40), r.IntN(1<<50), new(r.Int64()-r.Int64())
 	}
 	if r.IntN(4) == 0 {
 		f.err = errors.New(evil())
@@ -254,6 +295,41 @@ func (f *fake) DeliveriesPage(ctx context.Context, filter api.DeliveryFilter, q 
 		}
 		return true
 	}), nil
+}
+
+func (f *fake) RejectionsPage(ctx context.Context, filter api.RejectionFilter, q api.PageQuery) (api.List[api.Rejection], error) {
+	if err := f.ask(ctx, "rejections "+filter.Q, false); err != nil {
+		return api.List[api.Rejection]{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	rows := make([]api.Rejection, len(f.rejections))
+	for i := range f.rejections {
+		rows[i] = f.rejections[i].Rejection
+	}
+	return page(f, rows, q, func(r *api.Rejection) string { return string(r.ID) }, func(r *api.Rejection) bool {
+		for word := range strings.FieldsSeq(filter.Q) {
+			key, value, _ := strings.Cut(word, ":")
+			if key == "source" && r.Source != value || key == "ip" && r.ClientIP != value || key == "status" && fmt.Sprint(r.Status) != value {
+				return false
+			}
+		}
+		return true
+	}), nil
+}
+
+func (f *fake) Rejection(ctx context.Context, id webhook.RejectionID) (api.RejectionDetail, error) {
+	if err := f.ask(ctx, "rejection", false); err != nil {
+		return api.RejectionDetail{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range f.rejections {
+		if r.ID == id {
+			return r, nil
+		}
+	}
+	return api.RejectionDetail{}, answered{"there is no such rejection"}
 }
 
 func (f *fake) Event(ctx context.Context, id webhook.EventID) (detail api.EventDetail, err error) {

@@ -128,6 +128,9 @@ func (m *model) freshness() (role, string) {
 	return good, e.glyphs.live + " live " + text.Age(age)
 }
 
+// minTrail is how much of the way to a screen is seen beside the tabs.
+const minTrail = 8
+
 func (m *model) tabLine(w int) string {
 	e := m.env
 	var b strings.Builder
@@ -140,9 +143,14 @@ func (m *model) tabLine(w int) string {
 		}
 		used += text.Width(labels[t])
 	}
-	// Where there is no room for all names, the one of the open tab stays.
+	// Where there is no room for all names, the one of the open tab stays; and
+	// something of the way from there to a screen above it.
+	room := w
+	if len(m.stack) > 1 {
+		room -= minTrail
+	}
 	for t := range labels {
-		if used > w && tab(t) != m.tab {
+		if used > room && tab(t) != m.tab {
 			short := fmt.Sprintf(" %d ", t+1)
 			used -= text.Width(labels[t]) - text.Width(short)
 			labels[t] = short
@@ -189,7 +197,7 @@ func (m *model) footer(w int) []string {
 
 func globalKeys() []binding {
 	return []binding{
-		{"?", "help"}, {"1-6", "screens"}, {":", "command"}, {"esc", "back"}, {"q", "leave"},
+		{"?", "help"}, {"1-7", "screens"}, {":", "command"}, {"esc", "back"}, {"q", "leave"},
 		{"tab", "next screen"}, {"-", "last screen"}, {"ctrl+r", "refresh"}, {"[ ]", "screen before, after"}, {"ctrl+e", "header"}, {"%", "mouse"},
 	}
 }

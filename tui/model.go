@@ -40,11 +40,12 @@ const (
 	subscribersTab
 	deadTab
 	sandboxTab
+	rejectionsTab
 	tabCount
 )
 
 // tabNames are what the tabs are called, on screen and behind a colon.
-var tabNames = [tabCount]string{"Overview", "Events", "Deliveries", "Subscribers", "Dead letters", "Sandbox"}
+var tabNames = [tabCount]string{"Overview", "Events", "Deliveries", "Subscribers", "Dead letters", "Sandbox", "Rejections"}
 
 // A screen is a part of the dashboard. All its methods run in the goroutine of
 // Update.

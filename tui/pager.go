@@ -31,6 +31,8 @@ const (
 type pager[T any] struct {
 	*list[T]
 	one, what string // a row and the rows are called
+	terms     string // the keys of a query for these rows
+	none      cell   // says that there are no rows at all
 	// page fetches rows that the query selects.
 	page func(ctx context.Context, c Client, query string, page api.PageQuery) (api.List[T], error)
 
@@ -53,7 +55,11 @@ type pager[T any] struct {
 }
 
 func newPager[T any](one, what string, id func(*T) string, page func(context.Context, Client, string, api.PageQuery) (api.List[T], error), columns ...column[T]) *pager[T] {
-	return &pager[T]{list: newList(id, columns...), one: one, what: what, page: page, follow: true}
+	return &pager[T]{
+		list: newList(id, columns...), one: one, what: what, page: page, follow: true,
+		terms: "sub: type: status: outcome: code: since: until:",
+		none:  cell{"No " + what + " yet. The sandbox (6) sends one, as does `pintle send`.", plain},
+	}
 }
 
 func (p *pager[T]) state() *loader { return &p.loader }
@@ -220,7 +226,7 @@ func (p *pager[T]) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 	name := key.String()
 	switch name {
 	case "/":
-		return e.ask(newPrompt("/", "words to look for, and "+p.grammar(), open(p.query), func(line string) tea.Cmd {
+		return e.ask(newPrompt("/", "words to look for, and "+p.terms, open(p.query), func(line string) tea.Cmd {
 			p.seek(strings.TrimSpace(line))
 			return p.load(e)
 		})), true
@@ -267,14 +273,6 @@ func (p *pager[T]) reload(e *env) tea.Cmd {
 	return p.load(e)
 }
 
-// grammar names the keys of a query for these rows.
-func (p *pager[T]) grammar() string {
-	if p.what == "events" {
-		return "type: source: client: since: until:"
-	}
-	return "sub: type: status: outcome: code: since: until:"
-}
-
 // open is a query that can be written on: what is typed is a word of its own.
 func open(query string) string {
 	if query == "" {
@@ -313,7 +311,9 @@ func (p *pager[T]) render(e *env, w, h int) []string {
 	case p.inForce() != "":
 		lines = append(lines, text.Cut("   No "+p.what+" match this filter. F2 shows all.", w))
 	default:
-		lines = append(lines, text.Cut("   No "+p.what+" yet. The sandbox (6) sends one, as does `pintle send`.", w))
+		for _, line := range wrapped(p.none.text, max(w-4, 1)) {
+			lines = append(lines, "   "+e.paint(p.none.role, text.Cut(line, w-3)))
+		}
 	}
 	return lines
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // everyKey are the keys that mean something somewhere.
-const everyKey = "1 2 3 4 5 6 j k g G h l up down left right home end pgup pgdown ctrl+d ctrl+u ctrl+f ctrl+b space ctrl+space u " +
+const everyKey = "1 2 3 4 5 6 7 j k g G h l up down left right home end pgup pgdown ctrl+d ctrl+u ctrl+f ctrl+b space ctrl+space u " +
 	"enter enter enter esc tab shift+tab [ ] - : / @ ? F f f2 r R t T x p i n E D X S y Y c w o J K d q v s e ctrl+s ctrl+r ctrl+e % a b 1 backspace delete"
 
 // TestScreensFitTheirWindowWhateverIsInThem: any size, any data, any keys.
@@ -36,6 +36,7 @@ func TestScreensFitTheirWindowWhateverIsInThem(t *testing.T) {
 				d.send(tea.WindowSizeMsg{Width: rapid.IntRange(1, 250).Draw(r, "w"), Height: rapid.IntRange(1, 70).Draw(r, "h")})
 			case 1:
 				d.fake.grow(rapid.IntRange(0, 5).Draw(r, "n"))
+				d.fake.refuse(rapid.IntRange(0, 2).Draw(r, "m"))
 				d.beat()
 			case 2:
 				d.send(tea.PasteMsg{Content: rapid.SampledFrom([]string{"\x1b[31m\u202eevil\u200d\r\n", strings.Repeat("支", 300), "acme"}).Draw(r, "paste")})
@@ -71,7 +72,7 @@ func isASCII(s string) bool {
 func roots() map[string]string {
 	return map[string]string{
 		"overview": "1", "events": "2", "event": "2 enter", "deliveries": "3", "delivery": "3 enter",
-		"subscribers": "4", "dead": "5", "sandbox": "6",
+		"subscribers": "4", "dead": "5", "sandbox": "6", "rejections": "7", "rejection": "7 enter",
 	}
 }
 

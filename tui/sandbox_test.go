@@ -21,17 +21,17 @@ func sandboxBox() *letterbox {
 }
 
 func TestTheFirstSampleIsThereAndTheOthersFollow(t *testing.T) {
-	d := newDesk(t, sandboxBox(), sandboxTab)
-	d.shows("order.created", `"a": 1`)
+	d := driveAt(t, sandboxBox(), sandboxTab, 120, 40)
+	d.see(t, "order.created", `"a": 1`)
 	d.press("ctrl+n")
-	d.shows("user.updated", `"b": 2`)
+	d.see(t, "user.updated", `"b": 2`)
 	d.press("ctrl+n")
-	d.shows("order.created")
+	d.see(t, "order.created")
 }
 
 func TestTheSandboxSendsExactlyWhatIsWritten(t *testing.T) {
 	c := sandboxBox()
-	d := newDesk(t, c, sandboxTab)
+	d := driveAt(t, c, sandboxTab, 120, 40)
 	d.press("tab", "ctrl+u")
 	d.write("q1.x")
 	d.press("tab")
@@ -59,15 +59,15 @@ func TestTheSandboxSendsExactlyWhatIsWritten(t *testing.T) {
 }
 
 func TestKeysOfTheDashboardAreTextWhileOneWrites(t *testing.T) {
-	d := newDesk(t, sandboxBox(), sandboxTab)
+	d := driveAt(t, sandboxBox(), sandboxTab, 120, 40)
 	d.press("tab")
 	d.write("q12?:")
-	d.shows("order.createdq12?:")
-	if d.m.tab != sandboxTab || d.m.overlay != nil {
+	d.see(t, "order.createdq12?:")
+	if d.tab != sandboxTab || d.overlay != nil {
 		t.Error("a letter was taken for a key of the dashboard")
 	}
 	d.press("esc", "1")
-	if d.m.tab != overviewTab {
+	if d.tab != overviewTab {
 		t.Error("esc did not leave the text")
 	}
 }
@@ -75,23 +75,23 @@ func TestKeysOfTheDashboardAreTextWhileOneWrites(t *testing.T) {
 func TestARefusalOfTheInboundDoorIsShown(t *testing.T) {
 	c := sandboxBox()
 	c.answer = api.SandboxAnswer{Status: 401, DurationMS: 3, Error: "invalid_signature", Message: "The signature\x1b[31m is wrong."}
-	d := newDesk(t, c, sandboxTab)
+	d := driveAt(t, c, sandboxTab, 120, 40)
 	d.press("ctrl+s")
-	d.shows("401", "invalid_signature", `The signature\x1b[31m is wrong.`)
-	d.fits()
+	d.see(t, "401", "invalid_signature", `The signature\x1b[31m is wrong.`)
+	d.fits(t)
 	c.sendErr = sorry{}
 	d.press("ctrl+s")
-	d.shows("not sent", "no (refused)")
+	d.see(t, "not sent", "no (refused)")
 }
 
 func TestAnEventIsWatchedUntilItsDeliveriesHaveEnded(t *testing.T) {
 	c := sandboxBox()
 	c.event = api.EventDetail{Event: api.Event{ID: "evt_1"}, Deliveries: letters(2)}
 	c.event.Deliveries[0].State = webhook.Pending
-	d := newDesk(t, c, sandboxTab)
+	d := driveAt(t, c, sandboxTab, 120, 40)
 	d.press("ctrl+s")
-	d.shows("202 received", "evt_1", "2 deliveries", "retrying")
-	d.fits()
+	d.see(t, "202 received", "evt_1", "2 deliveries", "retrying")
+	d.fits(t)
 	before := c.looks
 	for range 4 {
 		d.beat()
@@ -102,7 +102,7 @@ func TestAnEventIsWatchedUntilItsDeliveriesHaveEnded(t *testing.T) {
 	c.event.Deliveries = letters(2)
 	c.event.Deliveries[0].State, c.event.Deliveries[1].State = webhook.Delivered, webhook.Delivered
 	d.beat()
-	d.shows("2 delivered")
+	d.see(t, "2 delivered")
 	before = c.looks
 	for range 8 {
 		d.beat()
@@ -111,18 +111,18 @@ func TestAnEventIsWatchedUntilItsDeliveriesHaveEnded(t *testing.T) {
 		t.Errorf("looked %d times in eight beats after the end, want 2", got)
 	}
 	d.press("enter")
-	if _, ok := d.m.screen().(*delivery); !ok {
+	if _, ok := d.screen().(*delivery); !ok {
 		t.Error("enter opened no delivery")
 	}
 }
 
 func TestInvalidJSONIsCalledSoAndSentTheSecondTime(t *testing.T) {
 	c := sandboxBox()
-	d := newDesk(t, c, sandboxTab)
+	d := driveAt(t, c, sandboxTab, 120, 40)
 	d.press("e", "ctrl+k")
 	d.write("{]")
 	d.press("ctrl+s")
-	d.shows("line 1, column 2")
+	d.see(t, "line 1, column 2")
 	if len(c.sends) != 0 {
 		t.Fatal("it was sent at once")
 	}
@@ -134,38 +134,38 @@ func TestInvalidJSONIsCalledSoAndSentTheSecondTime(t *testing.T) {
 
 func TestAnApplianceWithoutSandboxIsNamedInWords(t *testing.T) {
 	c := &letterbox{samplesErr: sorry{notFound: true}}
-	d := newDesk(t, c, sandboxTab)
-	d.shows("This appliance has no sandbox.")
-	d.fits()
+	d := driveAt(t, c, sandboxTab, 120, 40)
+	d.see(t, "This appliance has no sandbox.")
+	d.fits(t)
 	c = sandboxBox()
 	c.sendErr = sorry{notFound: true}
-	d = newDesk(t, c, sandboxTab)
+	d = driveAt(t, c, sandboxTab, 120, 40)
 	d.press("ctrl+s")
-	d.shows("This appliance has no sandbox.")
+	d.see(t, "This appliance has no sandbox.")
 }
 
 func TestComposeFillsTheSandbox(t *testing.T) {
-	d := newDesk(t, sandboxBox(), deadTab)
+	d := driveAt(t, sandboxBox(), deadTab, 120, 40)
 	d.compose("invoice.paid", json.RawMessage(`{"id":"x","n":[1]}`))
-	d.shows("invoice.paid", `  "id": "x",`)
-	if d.m.tab != sandboxTab {
+	d.see(t, "invoice.paid", `  "id": "x",`)
+	if d.tab != sandboxTab {
 		t.Error("the sandbox was not opened")
 	}
 	d.compose("big", json.RawMessage(`"`+strings.Repeat("x", maxData)+`"`))
-	d.shows("invoice.paid", "at most 66 kB")
+	d.see(t, "invoice.paid", "at most 66 kB")
 }
 
 func TestWhatWasSentCanBeHadAgain(t *testing.T) {
-	d := newDesk(t, sandboxBox(), sandboxTab)
+	d := driveAt(t, sandboxBox(), sandboxTab, 120, 40)
 	d.press("ctrl+s", "ctrl+n", "ctrl+s", "tab", "ctrl+u")
 	d.write("mine")
 	d.press("ctrl+up")
-	d.shows("user.updated")
+	d.see(t, "user.updated")
 	d.press("ctrl+up")
-	d.shows("order.created")
+	d.see(t, "order.created")
 	d.press("ctrl+down", "ctrl+down")
-	d.shows("mine")
-	s := d.m.tabs[sandboxTab].(*sandbox)
+	d.see(t, "mine")
+	s := d.tabs[sandboxTab].(*sandbox)
 	for range 30 {
 		d.write("x")
 		d.press("ctrl+s")
@@ -177,8 +177,8 @@ func TestWhatWasSentCanBeHadAgain(t *testing.T) {
 
 func TestReadOnlyTheSandboxSendsNothing(t *testing.T) {
 	c := sandboxBox()
-	d := newDesk(t, c, sandboxTab)
-	d.m.env.readOnly = true
+	d := driveAt(t, c, sandboxTab, 120, 40)
+	d.env.readOnly = true
 	d.press("ctrl+s")
 	if len(c.sends) != 0 {
 		t.Error("it was sent")
@@ -186,16 +186,16 @@ func TestReadOnlyTheSandboxSendsNothing(t *testing.T) {
 }
 
 func TestTheSandboxFitsEveryWindow(t *testing.T) {
-	d := newDesk(t, sandboxBox(), sandboxTab)
+	d := driveAt(t, sandboxBox(), sandboxTab, 120, 40)
 	d.compose("evil\x1b[31m\u202e", json.RawMessage("[\"\u202e支付\u200d\t"+strings.Repeat("長い", 5000)+"\"]"))
 	for range focusCount {
-		d.fits()
+		d.fits(t)
 		d.press("tab")
 	}
 	d.press("e")
-	d.m.Update(tea.PasteMsg{Content: strings.Repeat("x", maxData)})
-	d.shows("no more fits")
-	d.fits()
+	d.send(tea.PasteMsg{Content: strings.Repeat("x", maxData)})
+	d.see(t, "no more fits")
+	d.fits(t)
 }
 
 // FuzzEditor writes and moves at random and expects the size to be right, the

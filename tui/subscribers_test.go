@@ -40,7 +40,7 @@ func (r refusal) Refused() bool             { return true }
 func (r refusal) Faults() map[string]string { return r }
 
 func (d *desk) Stats(context.Context) (api.Stats, error) {
-	return api.Stats{Role: webhook.Administrator, Now: api.Time{Time: time.Unix(1_800_000_000, 0)}}, nil
+	return api.Stats{Role: webhook.Administrator, Now: api.Time{Time: began}}, nil
 }
 
 func (d *desk) SubscribersPage(_ context.Context, page api.PageQuery) (api.List[api.Subscriber], error) {
@@ -122,81 +122,14 @@ func (d *desk) TestSubscriber(_ context.Context, id webhook.SubscriberID) (api.P
 	return api.Published{Deliveries: []api.PublishedDelivery{{ID: "dlv_7", SubscriberID: id}}}, d.note("test", id)
 }
 
-// A sitting is a person at the dashboard of a desk. Work in the background is
-// done at once, unless it is held.
+// A sitting is a person at the dashboard of a desk.
 type sitting struct {
-	t    testing.TB
-	m    *model
+	*driver
 	desk *desk
-	held []tea.Cmd
-	hold bool
 }
 
 func sit(t testing.TB, d *desk) *sitting {
-	m, release := newModel(t.Context(), Options{Client: d, Width: 100, Height: 30, Now: func() time.Time { return time.Unix(1_800_000_000, 0) }})
-	t.Cleanup(release)
-	s := &sitting{t: t, m: m, desk: d}
-	s.run(m.goTo(subscribersTab, ""))
-	return s
-}
-
-func (s *sitting) run(cmd tea.Cmd) {
-	if cmd == nil {
-		return
-	}
-	if s.hold {
-		s.held = append(s.held, cmd)
-		return
-	}
-	switch msg := cmd().(type) {
-	case nil:
-	case tea.BatchMsg:
-		for _, c := range msg {
-			s.run(c)
-		}
-	default:
-		_, next := s.m.Update(msg)
-		s.run(next)
-	}
-}
-
-func (s *sitting) press(keys ...string) {
-	named := map[string]tea.KeyPressMsg{
-		"enter": {Code: tea.KeyEnter}, "esc": {Code: tea.KeyEscape}, "tab": {Code: tea.KeyTab}, "up": {Code: tea.KeyUp}, "down": {Code: tea.KeyDown},
-		"right": {Code: tea.KeyRight}, "shift+tab": {Code: tea.KeyTab, Mod: tea.ModShift}, "ctrl+s": {Code: 's', Mod: tea.ModCtrl},
-		"backspace": {Code: tea.KeyBackspace}, "pgdown": {Code: tea.KeyPgDown},
-	}
-	for _, key := range keys {
-		msg, ok := named[key]
-		if !ok {
-			for _, r := range key {
-				_, cmd := s.m.Update(tea.KeyPressMsg{Code: r, Text: string(r)})
-				s.run(cmd)
-			}
-			continue
-		}
-		_, cmd := s.m.Update(msg)
-		s.run(cmd)
-	}
-}
-
-func (s *sitting) seen() string { return ansi.Strip(strings.Join(s.m.render(), "\n")) }
-
-func (s *sitting) wantSeen(want ...string) {
-	s.t.Helper()
-	seen := s.seen()
-	for _, w := range want {
-		if !strings.Contains(seen, w) {
-			s.t.Errorf("%q is not seen in\n%s", w, seen)
-		}
-	}
-}
-
-func (s *sitting) wantUnseen(unwanted string) {
-	s.t.Helper()
-	if seen := s.seen(); strings.Contains(seen, unwanted) {
-		s.t.Errorf("%q is seen in\n%s", unwanted, seen)
-	}
+	return &sitting{driveAt(t, d, subscribersTab, 100, 30), d}
 }
 
 func acme() api.Subscriber {
@@ -209,11 +142,11 @@ func acme() api.Subscriber {
 
 func TestFormCreatesWhatWasTyped(t *testing.T) {
 	s := sit(t, &desk{})
-	s.wantSeen("No subscribers yet. n adds one")
+	s.see(t, "No subscribers yet. n adds one")
 	s.press("n", "https://a.example/hooks", "enter", "Réception n° 1", "enter", "enter", "order.*, user.created", "enter", "bot.**", "enter", "enter")
 	s.press("c1", "enter")
-	s.m.Update(tea.PasteMsg{Content: "s3cret"})
-	s.wantUnseen("s3cret")
+	s.send(tea.PasteMsg{Content: "s3cret"})
+	s.miss(t, "s3cret")
 	s.press("enter", "X-Env: prod", "tab", "10s", "enter", "3", "enter", "1s 2m", "enter", "right", "enter", "right", "enter")
 	want := []api.SubscriberChange{{
 		URL: new("https://a.example/hooks"), Description: new("Réception n° 1"), Events: &[]webhook.Pattern{"order.*", "user.created", "bot.**"},
@@ -221,36 +154,36 @@ func TestFormCreatesWhatWasTyped(t *testing.T) {
 		Concurrency: new(3), Schedule: &[]api.Duration{api.Duration(time.Second), api.Duration(2 * time.Minute)}, FinalOn4xx: new(true), Active: new(false),
 	}}
 	if diff := cmp.Diff(want, s.desk.added); diff != "" {
-		t.Fatalf("added (-want +got):\n%s\n%s", diff, s.seen())
+		t.Fatalf("added (-want +got):\n%s\n%s", diff, s.text())
 	}
-	s.wantSeen("Secret of the new subscriber", deskSecret)
+	s.see(t, "Secret of the new subscriber", deskSecret)
 	s.press("T")
 	if !cmp.Equal(s.desk.asked, []string{"test sub_9001"}) {
 		t.Errorf("asked for %v", s.desk.asked)
 	}
-	s.wantSeen("pintle.test")
+	s.see(t, "pintle.test")
 	s.press("esc")
-	s.wantSeen("a.example/hooks", "1 subscriber")
+	s.see(t, "a.example/hooks", "1 subscriber")
 }
 
 func TestFieldsThatWereNotTouchedAreNotSent(t *testing.T) {
 	s := sit(t, &desk{subscribers: []api.Subscriber{acme()}})
 	s.press("E")
-	s.wantSeen("Authorization: ***")
-	s.wantUnseen("hush-hush")
+	s.see(t, "Authorization: ***")
+	s.miss(t, "hush-hush")
 	s.press("down", "down", "down", "down", "down")
-	s.wantSeen("one per line: Name: value")
-	s.m.Update(tea.PasteMsg{Content: "\nX-More: 1"})
+	s.see(t, "one per line: Name: value")
+	s.send(tea.PasteMsg{Content: "\nX-More: 1"})
 	s.press("ctrl+s")
 	want := []api.SubscriberChange{{Headers: &map[string]string{"Authorization": "Bearer hush-hush", "X-Env": "prod", "X-More": "1"}}}
 	if diff := cmp.Diff(want, s.desk.changed); diff != "" {
-		t.Errorf("changed (-want +got):\n%s\n%s", diff, s.seen())
+		t.Errorf("changed (-want +got):\n%s\n%s", diff, s.text())
 	}
 	s.press("E", "ctrl+s")
 	if len(s.desk.changed) != 1 {
 		t.Errorf("sent without a change: %v", s.desk.changed[1:])
 	}
-	s.wantSeen("nothing was changed")
+	s.see(t, "nothing was changed")
 }
 
 func TestRefusalIsShownAtItsFieldsAndKeepsWhatWasTyped(t *testing.T) {
@@ -258,25 +191,25 @@ func TestRefusalIsShownAtItsFieldsAndKeepsWhatWasTyped(t *testing.T) {
 		"url": "is not one that may be called", "events[0]": "is too wide", "colour": "unknown",
 	}})
 	s.press("n", "https://10.0.0.1/", "tab", "tab", "*", "ctrl+s")
-	f := s.m.screen().(*form)
+	f := s.screen().(*form)
 	if got := f.field("url").fault; got != "is not one that may be called" || f.focus != 0 {
 		t.Errorf("url: %q, focus %d", got, f.focus)
 	}
 	if got := f.field("events").fault; got != "[0]: is too wide" {
 		t.Errorf("events: %q", got)
 	}
-	s.wantSeen("! is not one that may be called", "! colour: unknown", "https://10.0.0.1/")
+	s.see(t, "! is not one that may be called", "! colour: unknown", "https://10.0.0.1/")
 	s.press("x")
-	s.wantUnseen("! is not one that may be called")
+	s.miss(t, "! is not one that may be called")
 	s.desk.refuse = context.DeadlineExceeded
 	s.press("ctrl+s")
-	s.wantSeen("whether it was done is not known")
+	s.see(t, "whether it was done is not known")
 }
 
 func TestFaultsAreFoundBeforeAnythingIsSent(t *testing.T) {
 	s := sit(t, &desk{})
 	s.press("n", "ftp://a", "tab", "tab", "*.made", "tab", "tab", "tab", "Nonsense", "tab", "soon", "tab", "many", "tab", "1s later", "ctrl+s")
-	s.wantSeen("must begin with http://", "a wildcard is the whole last segment", "line 1 is not Name: value", `"soon" is not a duration`, "not a whole number", `"later" is not a duration`,
+	s.see(t, "must begin with http://", "a wildcard is the whole last segment", "line 1 is not Name: value", `"soon" is not a duration`, "not a whole number", `"later" is not a duration`,
 		"6 fields need another look")
 	if len(s.desk.added) > 0 {
 		t.Error("it was sent")
@@ -286,15 +219,15 @@ func TestFaultsAreFoundBeforeAnythingIsSent(t *testing.T) {
 func TestLeavingAFormAsksOnlyWhenSomethingWouldBeLost(t *testing.T) {
 	s := sit(t, &desk{})
 	s.press("n", "esc")
-	if _, still := s.m.screen().(*form); still || s.m.overlay != nil {
+	if _, still := s.screen().(*form); still || s.overlay != nil {
 		t.Error("an empty form is not left at once")
 	}
 	s.press("n", "https", "esc")
-	s.wantSeen("Throw away what you wrote?")
+	s.see(t, "Throw away what you wrote?")
 	s.press("enter")
-	s.wantSeen("https")
+	s.see(t, "https")
 	s.press("esc", "tab", "enter")
-	if _, still := s.m.screen().(*form); still {
+	if _, still := s.screen().(*form); still {
 		t.Error("the form is still there")
 	}
 }
@@ -304,14 +237,14 @@ func TestFormTakesOnlyEscWhileItIsSent(t *testing.T) {
 	s.press("n", "https://a.example", "tab", "tab", "*")
 	s.hold = true
 	s.press("ctrl+s", "zzz", "tab")
-	s.wantSeen("sending …", "https://a.example")
-	f := s.m.screen().(*form)
+	s.see(t, "sending …", "https://a.example")
+	f := s.screen().(*form)
 	if got := f.field("events").value(); got != "*" || f.focus != 2 {
 		t.Errorf("a key was taken: events %q, focus %d", got, f.focus)
 	}
 	s.hold = false
 	s.press("esc")
-	if s.m.screen() == screen(f) {
+	if s.screen() == screen(f) {
 		t.Error("esc does not leave it")
 	}
 	s.press("enter")
@@ -320,8 +253,8 @@ func TestFormTakesOnlyEscWhileItIsSent(t *testing.T) {
 	}
 	// The answer comes late, and must close nothing else; the secret is shown
 	// for there is no other way to see it.
-	s.wantSeen(deskSecret)
-	if _, still := s.m.screen().(*subscriber); !still {
+	s.see(t, deskSecret)
+	if _, still := s.screen().(*subscriber); !still {
 		t.Error("it closed another screen")
 	}
 	if len(s.desk.added) != 1 {
@@ -338,17 +271,17 @@ func TestSecretIsGoneWhenItsBoxCloses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := sit(t, &desk{subscribers: []api.Subscriber{acme()}})
 			s.press(keys[0]...)
-			s.wantSeen(deskSecret)
-			if !holds(reflect.ValueOf(s.m), deskSecret, map[uintptr]bool{}) {
+			s.see(t, deskSecret)
+			if !holds(reflect.ValueOf(s.model), deskSecret, map[uintptr]bool{}) {
 				t.Fatal("the search does not find it while it is shown")
 			}
 			for _, key := range keys[1][:len(keys[1])-1] {
 				s.press(key)
-				s.wantSeen(deskSecret)
+				s.see(t, deskSecret)
 			}
 			s.press(keys[1][len(keys[1])-1])
-			s.wantUnseen(deskSecret)
-			if holds(reflect.ValueOf(s.m), deskSecret, map[uintptr]bool{}) {
+			s.miss(t, deskSecret)
+			if holds(reflect.ValueOf(s.model), deskSecret, map[uintptr]bool{}) {
 				t.Error("the model still holds it")
 			}
 		})
@@ -393,9 +326,9 @@ func TestChangesAskFirst(t *testing.T) {
 		t.Errorf("without an answer: %v", s.desk.asked)
 	}
 	s.press("D")
-	s.wantSeen("812 deliveries wait for it and are cancelled.", "Write acme billing to go on")
+	s.see(t, "812 deliveries wait for it and are cancelled.", "Write acme billing to go on")
 	s.press("acme billing", "enter", "p", "tab", "enter", "down", "p", "D")
-	s.wantSeen("Write sub_0000 to go on")
+	s.see(t, "Write sub_0000 to go on")
 	s.press("esc", "i", "down", "tab", "enter", "enter")
 	if want := []string{"remove sub_0001", "pause sub_0001", "resume sub_0000"}; !cmp.Equal(s.desk.asked, want) {
 		t.Errorf("got %v, want %v", s.desk.asked, want)
@@ -408,12 +341,12 @@ func TestChangesAskFirst(t *testing.T) {
 func TestWhoMustNotChangeIsToldSoBeforeWriting(t *testing.T) {
 	for _, key := range []string{"n", "E", "i", "D", "p", "T"} {
 		s := sit(t, &desk{subscribers: []api.Subscriber{acme()}})
-		s.m.env.readOnly = true
+		s.env.readOnly = true
 		s.press(key)
-		if s.m.overlay != nil || len(s.m.stack) > 1 || len(s.desk.asked) > 0 {
+		if s.overlay != nil || len(s.stack) > 1 || len(s.desk.asked) > 0 {
 			t.Errorf("%s goes on", key)
 		}
-		s.wantSeen("--read-only")
+		s.see(t, "--read-only")
 	}
 }
 
@@ -426,17 +359,17 @@ func TestFilterFindsSubscribersBeyondTheFirstPage(t *testing.T) {
 	s.press("/", "H7.example", "enter")
 	before := d.pages
 	for range 3 {
-		s.run(s.m.load())
-		s.wantSeen("h7.example", "1 subscriber")
+		s.run(s.load())
+		s.see(t, "h7.example", "1 subscriber")
 	}
 	if n := d.pages - before; n > 3 {
 		t.Errorf("what is known was searched again: %d pages", n)
 	}
-	s.run(s.m.goTo(subscribersTab, "sub_0003"))
-	s.wantSeen("h3.example")
-	s.wantUnseen("h7.example")
-	s.run(s.m.goTo(subscribersTab, "nobody"))
-	s.wantSeen("No subscribers match this filter")
+	s.run(s.goTo(subscribersTab, "sub_0003"))
+	s.see(t, "h3.example")
+	s.miss(t, "h7.example")
+	s.run(s.goTo(subscribersTab, "nobody"))
+	s.see(t, "No subscribers match this filter")
 }
 
 func TestSubscriberScreensFillTheWindowAndNoMore(t *testing.T) {
@@ -454,8 +387,8 @@ func TestSubscriberScreensFillTheWindowAndNoMore(t *testing.T) {
 		s.press(rapid.SampledFrom(ways).Draw(r, "way")...)
 		for range 3 {
 			w, h := rapid.IntRange(40, 200).Draw(r, "w"), rapid.IntRange(10, 50).Draw(r, "h")
-			s.m.Update(tea.WindowSizeMsg{Width: w, Height: h})
-			lines := s.m.render()
+			s.send(tea.WindowSizeMsg{Width: w, Height: h})
+			lines := s.render()
 			if len(lines) != h {
 				r.Fatalf("%d lines in %dx%d", len(lines), w, h)
 			}
@@ -464,8 +397,8 @@ func TestSubscriberScreensFillTheWindowAndNoMore(t *testing.T) {
 					r.Fatalf("%d cells in %dx%d: %q", got, w, h, line)
 				}
 			}
-			if o := s.m.overlay; o != nil && !o.bottom() {
-				seen := s.seen()
+			if o := s.overlay; o != nil && !o.bottom() {
+				seen := s.text()
 				if _, ok := o.(*confirm); ok && !strings.Contains(seen, "Cancel") {
 					r.Fatalf("no buttons in %dx%d:\n%s", w, h, seen)
 				}
@@ -476,25 +409,25 @@ func TestSubscriberScreensFillTheWindowAndNoMore(t *testing.T) {
 
 func TestWhatMattersIsSeenInTheSmallestWindow(t *testing.T) {
 	s := sit(t, &desk{subscribers: []api.Subscriber{acme()}})
-	s.m.Update(tea.WindowSizeMsg{Width: 40, Height: 10})
-	s.wantUnseen("…")
+	s.send(tea.WindowSizeMsg{Width: 40, Height: 10})
+	s.miss(t, "…")
 	s.press("D")
-	s.wantSeen("812 deliveries", "Write acme billing", "Cancel", "Delete")
+	s.see(t, "812 deliveries", "Write acme billing", "Cancel", "Delete")
 	s.press("esc", "i", "tab", "enter")
-	shown := strings.NewReplacer("\n", "", " ", "", "│", "").Replace(s.seen())
+	shown := strings.NewReplacer("\n", "", " ", "", "│", "").Replace(s.text())
 	if !strings.Contains(shown, deskSecret) {
-		t.Errorf("not the whole secret is seen in\n%s", s.seen())
+		t.Errorf("not the whole secret is seen in\n%s", s.text())
 	}
-	s.wantSeen("y copies it")
+	s.see(t, "y copies it")
 }
 
 func TestFieldWithTheCursorIsSeenInTheSmallestWindow(t *testing.T) {
 	s := sit(t, &desk{subscribers: []api.Subscriber{acme()}})
-	s.m.Update(tea.WindowSizeMsg{Width: 40, Height: 10})
+	s.send(tea.WindowSizeMsg{Width: 40, Height: 10})
 	s.press("E")
-	f := s.m.screen().(*form)
+	f := s.screen().(*form)
 	for range 2 * len(f.fields) {
-		s.wantSeen("> " + f.fields[f.focus].label)
+		s.see(t, "> "+f.fields[f.focus].label)
 		s.press("tab")
 	}
 }

@@ -189,6 +189,8 @@ func walk(t *testing.T, term *terminal, visit func(name, screen string)) {
 		{"subscribers", "x4", `acme-billing +active`},
 		{"dead", "5", `38 dead letters`},
 		{"sandbox", "6", `invoice.paid`},
+		{"rejections", "7", `12 rejections · FOLLOW`},
+		{"rejection", "jj\r", `path ✓(?s:.*)request ─`},
 		{"question", "1q", `Leave the dashboard`},
 	} {
 		term.press(t, stop.keys)

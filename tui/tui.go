@@ -366,6 +366,7 @@ func newModel(ctx context.Context, o Options) (m *model, release func()) {
 		subscribersTab: newSubscribers(e),
 		deadTab:        newDead(e),
 		sandboxTab:     newSandbox(e),
+		rejectionsTab:  newRejections(e),
 	}
 	m.stack = []screen{m.tabs[overviewTab]}
 	return m, func() {
