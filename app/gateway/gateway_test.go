@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -135,6 +136,9 @@ func post(t *testing.T, server *httptest.Server, body string, change ...func(*ht
 		if err := json.Unmarshal(raw, &answer); err != nil {
 			t.Fatalf("status %d, answer %q: %v", response.StatusCode, raw, err)
 		}
+	}
+	if code, refused := answer["error"].(string); refused && !slices.Contains(webhook.RejectionCodes(), code) {
+		t.Errorf("%s is not listed among the codes of refusals", code)
 	}
 	return response.StatusCode, answer, response.Header
 }

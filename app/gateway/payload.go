@@ -247,7 +247,8 @@ func placesOf(s *webhook.Source) places {
 func (v *visit) find(s search) (text string, at webhook.Place, err error) {
 	for _, place := range s {
 		if name, ok := strings.CutPrefix(string(place), inHeader); ok {
-			text = v.r.Header.Get(name)
+			// Two fields are one list, as in RFC 9110, and no choice.
+			text = strings.Join(v.r.Header.Values(name), ", ")
 		} else if path, ok := strings.CutPrefix(string(place), inBody); ok {
 			text, err = v.bodyText(strings.Split(path, ".")...)
 		} else {

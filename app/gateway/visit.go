@@ -83,7 +83,7 @@ func (v *visit) checkHead() error {
 }
 
 func checkMediaType(header http.Header) error {
-	if header.Get("Content-Encoding") != "" {
+	if strings.Join(header.Values("Content-Encoding"), "") != "" {
 		return reject(unsupportedMediaType, "the body must not be encoded")
 	}
 	values := header.Values("Content-Type")

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pintle/pintle/app/signature/rewriting"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -45,33 +46,35 @@ func (v *Verifier) Explain(m Message, now time.Time) []string {
 		return v.explainToken(&m)
 	}
 	c, err := v.layout.read(&m)
-	body := readBody(c.body)
+	var body rewriting.Body
+	if len(c.body) <= maxRewritten {
+		body = rewriting.Read(c.body)
+	}
 	_, refused := v.Verify(m)
 	if refused == nil {
-		return withReason(nil, staleness(&body, &c, now))
+		return withReason(nil, staleness(body, &c, now))
 	}
 	if errors.Is(err, ErrMissing) {
 		return []string{v.explainMissing(m.Header)}
 	}
-	if c.place == "" || len(m.Header[c.names.signature]) > 1 || v.countValues(m.Header) > 1 {
+	if v.countValues(m.Header) > 1 {
 		return []string{withoutKind(err) + ": the sender signs twice, or something on the way adds one"}
 	}
 	var reasons []string
 	if err != nil {
 		reasons = append(reasons, withoutKind(err))
 	}
-	if c.names.id != "" && c.id == "" && !strings.Contains(strings.Join(reasons, ""), shownName(c.names.id)) {
-		if err := v.layout.readID(&m, &c); err != nil {
-			reasons = append(reasons, withoutKind(err))
-		}
-	}
-	for _, secret := range v.secrets {
-		if strings.Contains(c.signature, secret.Reveal()) {
-			return append(reasons, c.place+" carries the secret itself: it must be a signature that is made with it, and the secret is now known to all who saw the request")
-		}
+	// A fault of the timestamp came before the id was looked at.
+	if fault := v.layout.readID(&m, &c); fault != nil && fault.Error() != err.Error() {
+		reasons = append(reasons, withoutKind(fault))
 	}
 	readings, fault := v.readings(&c)
-	search := &search{v: v, m: &m, json: &body, c: &c, readings: readings}
+	for _, secret := range v.secrets {
+		if c.signature == secret.Reveal() || slices.ContainsFunc(readings, func(r reading) bool { return r.text == secret.Reveal() }) {
+			return append(reasons, c.place+" carries the secret itself, which is now known to all who saw the request: it must carry a signature that is made with it")
+		}
+	}
+	search := &search{v: v, m: &m, json: body, c: &c, readings: readings}
 	cause, right := search.run()
 	written := append(withReason(nil, fault), faults(readings)...)
 	if right && len(written) > 0 {
@@ -83,7 +86,7 @@ func (v *Verifier) Explain(m Message, now time.Time) []string {
 	if right && len(reasons) == 0 {
 		reasons = append(reasons, withoutKind(refused))
 	}
-	reasons = withReason(reasons, staleness(&body, &c, now))
+	reasons = withReason(reasons, staleness(body, &c, now))
 	if cause == "" && !right {
 		reasons = append(reasons, v.unexplained(&m, readings))
 	}
@@ -145,7 +148,7 @@ func (v *Verifier) explainMissing(header http.Header) string {
 		}
 	}
 	if len(names) > 0 {
-		return fmt.Sprintf("%s, but there is %s: if that is the signature, the scheme hmac can be told how it is made", expected, slices.Min(names))
+		return fmt.Sprintf("%s, but there is %.64s: if that is the signature, the scheme hmac can be told how it is made", expected, slices.Min(names))
 	}
 	return expected + " nor any other signature: the sender does not sign, or something on the way drops the header"
 }
@@ -204,10 +207,10 @@ func (v *Verifier) explainVersions(c *claim) string {
 }
 
 // staleness says how far the timestamp is from the clock; empty if it is near.
-func staleness(body *node, c *claim, now time.Time) string {
+func staleness(body rewriting.Body, c *claim, now time.Time) string {
 	seconds, what := c.proof.Timestamp, "the timestamp "
 	if seconds == 0 && c.timestamp == "" && c.names.timestamp == "" {
-		value := body.member("timestamp")
+		value := body.Member("timestamp")
 		if value == nil {
 			return ""
 		}

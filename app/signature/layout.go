@@ -355,19 +355,23 @@ func parseTimestamp(text string) (int64, error) {
 	return seconds, nil
 }
 
-// appendPieces appends what is signed on one side of the body.
-func appendPieces(dst []byte, pieces []piece, timestamp, id string) []byte {
+// fill returns what is signed on one side of the body; nil if nothing is.
+func fill(pieces []piece, timestamp, id string) []byte {
+	if len(pieces) == 0 {
+		return nil
+	}
+	filled := make([]byte, 0, 64+len(timestamp)+len(id))
 	for _, p := range pieces {
 		switch p.kind {
 		case timestampPiece:
-			dst = append(dst, timestamp...)
+			filled = append(filled, timestamp...)
 		case idPiece:
-			dst = append(dst, id...)
+			filled = append(filled, id...)
 		default:
-			dst = append(dst, p.text...)
+			filled = append(filled, p.text...)
 		}
 	}
-	return dst
+	return filled
 }
 
 // length is that of a digest as it is written, without the prefix.

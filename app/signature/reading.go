@@ -85,13 +85,13 @@ func (d *digest) reading(place, text string) reading {
 
 // cutPrefix takes a prefix off, be it the right one or not.
 func (d *digest) cutPrefix(text string) (rest, fault string) {
-	if rest, ok := strings.CutPrefix(text, d.prefix); ok && (d.prefix != "" || d.foreignPrefix(text) == "") {
+	foreign := foreignPrefix(text)
+	if rest, ok := strings.CutPrefix(text, d.prefix); ok && (d.prefix != "" || foreign == "") {
 		return rest, ""
 	}
 	if n := len(d.prefix); n > 0 && len(text) >= n && strings.EqualFold(text[:n], d.prefix) {
 		return text[n:], fmt.Sprintf("begins with %s, which must be written %s", text[:n], d.prefix)
 	}
-	foreign := d.foreignPrefix(text)
 	switch {
 	case foreign != "" && d.prefix == "":
 		return text[len(foreign):], fmt.Sprintf("begins with %s, which must not be there", foreign)
@@ -101,17 +101,17 @@ func (d *digest) cutPrefix(text string) (rest, fault string) {
 	return text, fmt.Sprintf("lacks %s before the signature", d.prefix)
 }
 
-// foreignPrefix returns what looks like a prefix: a short word with an equals
-// sign, a comma, a colon or a space behind it.
-func (d *digest) foreignPrefix(text string) string {
-	const longest = 12
-	for i, c := range []byte(text[:min(len(text), longest)]) {
-		switch {
-		case strings.IndexByte("=,: ", c) >= 0 && i > 0 && len(text)-i > longest:
-			return text[:i+1]
-		case !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'):
-			return ""
-		}
+// foreignPrefix returns the prefix of another scheme that the text begins with.
+// Only known ones are told apart, since anything else may be a secret.
+func foreignPrefix(text string) string {
+	end := strings.IndexAny(text, "=,: ")
+	if end < 0 {
+		return ""
+	}
+	switch strings.ToLower(text[:end]) {
+	case "sha1", "sha256", "sha512", "sha-1", "sha-256", "sha-512", "md5", "hmac", "hmac-sha256", "hmac-sha1", "hmac-sha512",
+		"v0", "v1", "v1a", "v2", "s", "sig", "signature", "bearer", "basic", "token", "digest":
+		return text[:end+1]
 	}
 	return ""
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pintle/pintle/app/signature/rewriting"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -20,160 +21,137 @@ import (
 type search struct {
 	v        *Verifier
 	m        *Message
-	json     *node // the body
+	json     rewriting.Body
 	c        *claim
 	readings []reading
 	hashed   int
 }
 
-// A variant is another way to make one of the things that go into a signature.
-// Its sentence follows "the sender signed"; it is empty for the right way.
-type variant struct {
-	sentence string
-	key      []byte
-	body     []byte
-	frame    frame
-	hash     func() hash.Hash
+// An attempt is what goes into a signature.
+type attempt struct {
+	key, before, body, after []byte
+	hash                     func() hash.Hash
 }
 
-// A frame is what is signed around the body.
-type frame struct{ before, after []byte }
+// A variant is another way to make a part of an attempt. Its sentence follows
+// "the sender signed"; it is empty for the right way.
+type variant struct {
+	sentence string
+	change   func(*attempt)
+}
 
 // run returns the sentence of what the sender did; right is true if it did
 // everything right, apart from how the signature is written.
 func (s *search) run() (sentence string, right bool) {
-	body, l := s.c.body, s.v.layout
-	asIs := variant{body: body, frame: s.frameOf(l.before, l.after, s.c.timestamp, s.c.id), hash: l.digest.hash}
-	if s.asymmetric(asIs) {
+	if s.asymmetric() {
 		return "", true
 	}
-	frames := s.frames()
-	hashes := s.hashes()
-	keys := s.keys()
-	for _, key := range keys {
-		if s.made(key, asIs, asIs, asIs) {
-			return sentenceOf(key), key.sentence == ""
+	var rights []variant
+	for _, key := range s.v.keys {
+		rights = append(rights, variant{change: func(a *attempt) { a.key = key }})
+	}
+	wrongs := s.keys()
+	for _, key := range rights {
+		if s.symmetric(key) {
+			return "", true
 		}
 	}
-	if len(body) > maxExplained {
+	for _, key := range wrongs {
+		if s.symmetric(key) {
+			return sentenceOf(key), false
+		}
+	}
+	if len(s.c.body) > maxExplained {
 		return "", false
 	}
-	bodies := s.bodies()
-	rights := slices.DeleteFunc(slices.Clone(keys), func(k variant) bool { return k.sentence != "" })
-	for _, key := range rights {
-		for _, f := range frames {
-			if s.made(key, f, asIs, asIs) {
-				return sentenceOf(f), false
-			}
-		}
-		for _, b := range bodies {
-			if s.made(key, asIs, b, asIs) {
-				return sentenceOf(b), false
-			}
-		}
-		for _, h := range hashes {
-			if s.made(key, asIs, asIs, h) {
-				return sentenceOf(h), false
-			}
+	around, hashes := slices.Concat(s.frames(), s.bodies()), s.hashes()
+	for _, v := range slices.Concat(around, hashes) {
+		if slices.ContainsFunc(rights, func(key variant) bool { return s.symmetric(key, v) }) {
+			return sentenceOf(v), false
 		}
 	}
-	for _, v := range append(frames, bodies...) {
-		if s.asymmetric(variant{body: orElse(v.body, body), frame: orFrame(v, asIs)}) {
+	for _, v := range around {
+		if s.asymmetric(v) {
 			return sentenceOf(v), false
 		}
 	}
 	if plain := s.plain(); plain != "" {
 		return plain, false
 	}
-	if len(body) > maxPaired {
+	if len(s.c.body) > maxPaired {
 		return "", false
 	}
-	return s.pairs(asIs, keys, frames, bodies, hashes), false
-}
-
-// pairs tries two mistakes at once.
-func (s *search) pairs(asIs variant, keys, frames, bodies, hashes []variant) string {
-	for _, key := range keys {
-		for _, f := range append([]variant{asIs}, frames...) {
-			if key.sentence != "" && f.sentence != "" && s.made(key, f, asIs, asIs) {
-				return sentenceOf(f, key)
+	// Two mistakes at once.
+	for _, key := range wrongs {
+		for _, v := range slices.Concat(hashes, around) {
+			if s.symmetric(key, v) {
+				return sentenceOf(v, key), false
 			}
-			for _, h := range hashes {
-				if (key.sentence == "" || f.sentence == "") && s.made(key, f, asIs, h) {
-					return sentenceOf(f, key, h)
+		}
+	}
+	for _, key := range rights {
+		for _, h := range hashes {
+			for _, v := range around {
+				if s.symmetric(key, h, v) {
+					return sentenceOf(v, h), false
 				}
 			}
 		}
-		for _, b := range bodies {
-			if key.sentence != "" && s.made(key, asIs, b, asIs) {
-				return sentenceOf(b, key)
-			}
-		}
 	}
-	return ""
+	return "", false
 }
 
 // sentenceOf says what the sender did.
 func sentenceOf(variants ...variant) string {
 	var did []string
 	for _, v := range variants {
-		if v.sentence != "" {
-			did = append(did, v.sentence)
-		}
-	}
-	if len(did) == 0 {
-		return ""
+		did = append(did, v.sentence)
 	}
 	return "the sender signed " + strings.Join(did, ", and ")
 }
 
-func orElse(body, otherwise []byte) []byte {
-	if body == nil {
-		return otherwise
+// attempt is the right one but for the variants.
+func (s *search) attempt(variants []variant) attempt {
+	l := s.v.layout
+	a := attempt{
+		before: fill(l.before, s.c.timestamp, s.c.id), body: s.c.body, after: fill(l.after, s.c.timestamp, s.c.id),
+		hash: l.digest.hash,
 	}
-	return body
+	for _, v := range variants {
+		v.change(&a)
+	}
+	return a
 }
 
-func orFrame(v, otherwise variant) frame {
-	if v.body == nil {
-		return v.frame
-	}
-	return otherwise.frame
-}
-
-// made reports whether a signature that came was made so.
-func (s *search) made(key, around, body, algorithm variant) bool {
-	if s.hashed += len(body.body) + 256; s.hashed > maxHashed {
+// symmetric reports whether an HMAC that came was made so. What it may hash in
+// all is bounded.
+func (s *search) symmetric(variants ...variant) bool {
+	a := s.attempt(variants)
+	if s.hashed += len(a.body) + 256; s.hashed > maxHashed {
 		return false
 	}
-	return s.came(hmacOf(algorithm.hash, key.key, around.frame.before, body.body, around.frame.after))
+	return s.came(hmacOf(a.hash, a.key, a.before, a.body, a.after))
+}
+
+// asymmetric reports whether a v1a signature that came was made so.
+func (s *search) asymmetric(variants ...variant) bool {
+	if len(s.v.publics) == 0 || !holdsEd25519(s.c.signature) {
+		return false
+	}
+	a := s.attempt(variants)
+	// A verification costs as much as hashing some tens of kilobytes.
+	if s.hashed += len(a.body) + 64<<10; s.hashed > maxHashed {
+		return false
+	}
+	return verifyEd25519(s.v.publics, s.c.signature, slices.Concat(a.before, a.body, a.after))
 }
 
 // came reports whether a digest is one of those that came, which may have been
 // cut short.
 func (s *search) came(sum []byte) bool {
-	for _, r := range s.readings {
-		if len(r.sum) >= shownDigest && len(r.sum) <= len(sum) && hmac.Equal(r.sum, sum[:len(r.sum)]) {
-			return true
-		}
-	}
-	return false
-}
-
-// asymmetric reports whether a v1a signature that came is of the message.
-func (s *search) asymmetric(v variant) bool {
-	if len(s.v.publics) == 0 || !holdsEd25519(s.c.signature) {
-		return false
-	}
-	// A verification costs as much as hashing some tens of kilobytes.
-	if s.hashed += len(v.body) + 64<<10; s.hashed > maxHashed {
-		return false
-	}
-	return verifyEd25519(s.v.publics, s.c.signature, slices.Concat(v.frame.before, v.body, v.frame.after))
-}
-
-func (s *search) frameOf(before, after []piece, timestamp, id string) frame {
-	return frame{appendPieces(nil, before, timestamp, id), appendPieces(nil, after, timestamp, id)}
+	return slices.ContainsFunc(s.readings, func(r reading) bool {
+		return len(r.sum) >= shownDigest && len(r.sum) <= len(sum) && hmac.Equal(r.sum, sum[:len(r.sum)])
+	})
 }
 
 // frames are other things that senders sign around the body.
@@ -184,21 +162,21 @@ func (s *search) frames() []variant {
 	var all []variant
 	add := func(sentence, template, timestamp, id string) {
 		if before, after, err := parseTemplate(template); err == nil {
-			all = append(all, variant{sentence: sentence, frame: s.frameOf(before, after, timestamp, id)})
+			all = append(all, variant{sentence, func(a *attempt) {
+				a.before, a.after = fill(before, timestamp, id), fill(after, timestamp, id)
+			}})
 		}
 	}
 	if !l.signs(timestampPiece) {
 		// Some other library's habit, and its timestamp wherever it is.
 		timestamp = s.timestampNearby()
 	}
-	if timestamp != "" {
-		if l.signs(timestampPiece) {
-			if len(timestamp) > maxSeconds {
-				add("the timestamp in seconds, and sent it in milliseconds", right, timestamp[:len(timestamp)-3], id)
-			} else {
-				add("the timestamp in milliseconds, and sent it in seconds", right, timestamp+"000", id)
-			}
-		}
+	switch {
+	case timestamp == "" || !l.signs(timestampPiece):
+	case len(timestamp) > maxSeconds:
+		add("the timestamp in seconds, and sent it in milliseconds", right, timestamp[:len(timestamp)-3], id)
+	default:
+		add("the timestamp in milliseconds, and sent it in seconds", right, timestamp+"000", id)
 	}
 	for _, template := range []string{"{body}", "{timestamp}.{body}", "{id}.{body}", "{timestamp}{body}", "{body}{timestamp}", "{timestamp}:{body}", "v0:{timestamp}:{body}", "{timestamp},{body}", ".{timestamp}.{body}", "{id}.{timestamp}.{body}"} {
 		needsTime, needsID := strings.Contains(template, "{timestamp}"), strings.Contains(template, "{id}")
@@ -240,21 +218,18 @@ func (s *search) timestampNearby() string {
 			return values[0]
 		}
 	}
-	value := string(s.json.member("timestamp"))
+	value := string(s.json.Member("timestamp"))
 	if _, err := parseTimestamp(value); err != nil {
 		return ""
 	}
 	return value
 }
 
-// keys are the right keys, and other ones that are made of the secrets.
+// keys are other keys that are made of the secrets.
 func (s *search) keys() []variant {
-	var right, wrong []variant
+	var wrong []variant
 	add := func(sentence string, key []byte) {
-		wrong = append(wrong, variant{sentence: sentence, key: key})
-	}
-	for _, key := range s.v.keys {
-		right = append(right, variant{key: key})
+		wrong = append(wrong, variant{sentence, func(a *attempt) { a.key = key }})
 	}
 	for _, secret := range s.v.secrets {
 		text := secret.Reveal()
@@ -288,7 +263,7 @@ func (s *search) keys() []variant {
 	if len(s.v.secrets) > 0 {
 		add("with an empty secret: its setting does not reach the code that signs", nil)
 	}
-	return append(right, wrong...)
+	return wrong
 }
 
 // hashes are other algorithms that make digests as long as one that came.
@@ -299,14 +274,14 @@ func (s *search) hashes() []variant {
 		hash        func() hash.Hash
 		size        int
 	}{
-		{"sha256", "SHA-256", sha256.New, sha256.Size},
-		{"sha1", "SHA-1", sha1.New, sha1.Size},
-		{"sha512", "SHA-512", sha512.New, sha512.Size},
+		{"sha256", "SHA256", sha256.New, sha256.Size},
+		{"sha1", "SHA1", sha1.New, sha1.Size},
+		{"sha512", "SHA512", sha512.New, sha512.Size},
 	} {
 		came := slices.ContainsFunc(s.readings, func(r reading) bool { return len(r.sum) == other.size })
 		if came && other.name != s.v.layout.digest.algorithm {
 			sentence := "by HMAC-" + other.shown + " in place of " + s.v.layout.digest.shownAlgorithm()
-			all = append(all, variant{sentence: sentence, hash: other.hash})
+			all = append(all, variant{sentence, func(a *attempt) { a.hash = other.hash }})
 		}
 	}
 	return all
@@ -336,14 +311,11 @@ func (s *search) bodies() []variant {
 	add := func(sentence string, other []byte) {
 		if !seen[string(other)] {
 			seen[string(other)] = true
-			if other == nil {
-				other = []byte{}
-			}
-			all = append(all, variant{sentence: sentence, body: other})
+			all = append(all, variant{sentence, func(a *attempt) { a.body = other }})
 		}
 	}
 	const exact = ": the bytes that are signed must be those that are sent"
-	if s.c.place != "" && s.m.Member != nil {
+	if s.m.Member != nil {
 		add("the body with the member signature in it: it must be cut out first", s.m.Body)
 		add("the body without the member signature: with a signature in a header, the body is signed as it is", s.m.Unsigned)
 	}
@@ -355,10 +327,10 @@ func (s *search) bodies() []variant {
 	add("an empty body: the code that signs has read the body already, or does not get it", nil)
 	bom := []byte("\ufeff")
 	add("the body without the byte order mark at its beginning"+exact, bytes.TrimPrefix(body, bom))
-	if data := s.json.member("data"); data != nil {
+	if data := s.json.Member("data"); data != nil {
 		add("the member data only: the whole body is signed", data)
 	}
-	for sentence, other := range rewritings(s.json) {
+	for sentence, other := range s.json.All() {
 		add("the body as "+sentence+", and it came otherwise"+exact, other)
 	}
 	return all

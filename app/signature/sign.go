@@ -25,8 +25,6 @@ func Sign(scheme webhook.Scheme, form webhook.SignatureForm, secret webhook.Secr
 		return http.Header{}, nil
 	case secret == "":
 		return nil, errors.New("the secret is empty: anybody can sign with it")
-	case scheme == webhook.SchemeGitLab && !validValue(secret.Reveal()):
-		return nil, errors.New("the secret cannot stand in a header")
 	case scheme == webhook.SchemeGitLab:
 		return http.Header{tokenHeader: {secret.Reveal()}}, nil
 	}
@@ -47,7 +45,7 @@ func Sign(scheme webhook.Scheme, form webhook.SignatureForm, secret webhook.Secr
 		}
 		header[n.id] = []string{id}
 	}
-	value, err := v.sign(secret, appendPieces(nil, l.before, seconds, id), body, appendPieces(nil, l.after, seconds, id))
+	value, err := v.sign(secret, fill(l.before, seconds, id), body, fill(l.after, seconds, id))
 	if err != nil {
 		return nil, err
 	}

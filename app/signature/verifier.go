@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,6 +44,9 @@ func NewVerifier(scheme webhook.Scheme, form webhook.SignatureForm, secrets []we
 	for _, secret := range secrets {
 		if secret == "" {
 			continue
+		}
+		if scheme == webhook.SchemeGitLab && !validToken(secret.Reveal()) {
+			return nil, errors.New("the secret has white space at an end, or a control character: it can never come in a header")
 		}
 		keys := standardKeys{hmac: []byte(secret.Reveal())}
 		if scheme == webhook.SchemeStandard {
@@ -109,9 +113,7 @@ func (v *Verifier) checkForm(c *claim) error {
 // secrets. All are tried.
 func (v *Verifier) matches(c *claim) bool {
 	l := v.layout
-	var beforeBuffer, afterBuffer [128]byte
-	before := appendPieces(beforeBuffer[:0], l.before, c.timestamp, c.id)
-	after := appendPieces(afterBuffer[:0], l.after, c.timestamp, c.id)
+	before, after := fill(l.before, c.timestamp, c.id), fill(l.after, c.timestamp, c.id)
 	var want [maxDigest]byte
 	match := false
 	for _, key := range v.keys {
@@ -147,6 +149,12 @@ func (v *Verifier) verifyToken(m *Message) error {
 		return v.mismatch
 	}
 	return nil
+}
+
+// validToken reports whether the token can come in a header, where white space
+// around it is lost.
+func validToken(token string) bool {
+	return strings.TrimSpace(token) == token && !strings.ContainsFunc(token, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
 // Claims returns the timestamp and the id that the request claims, whether or

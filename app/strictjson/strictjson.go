@@ -23,7 +23,8 @@ const MaxDepth = 64
 
 // A Member is a name with its value.
 type Member struct {
-	// Name is the name after unescaping.
+	// Name is the name after unescaping; one that cannot be unescaped, as it
+	// stands in the body.
 	Name string
 	// Value is the value as it stands in the body, which it points into.
 	Value jsontext.Value
@@ -54,7 +55,9 @@ func Object(body []byte) ([]Member, error) {
 		}
 		m := Member{Start: int(d.InputOffset()) - len(quoted)}
 		if m.Name, err = String(quoted); err != nil {
-			return nil, describe(err)
+			// Half a surrogate pair stands for no character, and so in no name
+			// that anybody asks for.
+			m.Name = string(quoted)
 		}
 		value, err := d.ReadValue()
 		if err != nil {

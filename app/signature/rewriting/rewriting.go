@@ -1,4 +1,7 @@
-package signature
+// Package rewriting writes a JSON body in the ways in which other programs
+// would: compact, indented, sorted, escaped more or less. A sender that signs
+// what one library wrote and sends what another did is found in this way.
+package rewriting
 
 import (
 	"bytes"
@@ -21,6 +24,34 @@ const (
 	maxWritten = 2 << 20
 )
 
+// A Body is a JSON body, taken apart. That of the zero value is no JSON.
+type Body struct{ root node }
+
+// Read takes a body apart. The result points into it. What is no JSON, or is
+// nested too deep, is the zero Body.
+func Read(body []byte) Body {
+	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true))
+	n, err := readNode(d, body, 0)
+	if err != nil {
+		return Body{}
+	}
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return Body{}
+	}
+	return Body{n}
+}
+
+// Member returns the value of a member as it stands in the body; nil if the body
+// is no object that has it.
+func (b Body) Member(name string) []byte {
+	for _, m := range b.root.members {
+		if m.name == name {
+			return m.value.raw
+		}
+	}
+	return nil
+}
+
 // A node is a JSON value, taken apart so that it can be written in the manner
 // of other programs. Numbers keep their spelling and members their order.
 type node struct {
@@ -34,33 +65,6 @@ type node struct {
 type nodeMember struct {
 	name  string
 	value node
-}
-
-// readBody takes a body apart, and points into it. What is no JSON, or too
-// much, is the zero node.
-func readBody(body []byte) node {
-	if len(body) > maxRewritten {
-		return node{}
-	}
-	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true))
-	n, err := readNode(d, body, 0)
-	if err != nil {
-		return node{}
-	}
-	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
-		return node{}
-	}
-	return n
-}
-
-// member returns the value of a member of an object; nil if there is none.
-func (n *node) member(name string) jsontext.Value {
-	for _, m := range n.members {
-		if m.name == name {
-			return m.value.raw
-		}
-	}
-	return nil
 }
 
 func readNode(d *jsontext.Decoder, body []byte, depth int) (node, error) {
@@ -197,17 +201,25 @@ func (w manner) appendString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// rewritings are the ways in which other programs would write a JSON body, with
-// what they are called. Several may be the same bytes.
-func rewritings(n *node) iter.Seq2[string, []byte] {
+// All are the ways to write the body, with what they are called, such as "compact
+// JSON with its members sorted". Several may be the same bytes. It ends once a
+// few megabytes have been written.
+func (b Body) All() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
-		if n.raw == nil {
+		if b.root.raw == nil {
 			return
 		}
-		orders := []struct {
+		type order struct {
 			node node
 			name string
-		}{{*n, ""}, {n.sorted(), " with its members sorted"}}
+		}
+		orders := []order{{b.root, ""}, {b.root.sorted(), " with its members sorted"}}
+		// JavaScript reads numbers and writes them in its own way; PHP drops a
+		// fraction of zero as it does.
+		numbers := jsontext.Value(bytes.Clone(b.root.raw))
+		if numbers.Format(jsontext.CanonicalizeRawFloats(true), jsontext.CanonicalizeRawInts(true), jsontext.AllowDuplicateNames(true)) == nil {
+			orders = append(orders, order{Read(numbers).root, " with its numbers as JavaScript writes them"})
+		}
 		written := 0
 		for _, order := range orders {
 			for _, layout := range []struct {
@@ -238,11 +250,6 @@ func rewritings(n *node) iter.Seq2[string, []byte] {
 					}
 				}
 			}
-		}
-		// JavaScript reads numbers and writes them in its own way.
-		value := jsontext.Value(bytes.Clone(n.raw))
-		if value.Format(jsontext.CanonicalizeRawFloats(true), jsontext.CanonicalizeRawInts(true), jsontext.AllowDuplicateNames(true)) == nil {
-			yield("compact JSON with its numbers as JavaScript writes them", value)
 		}
 	}
 }
