@@ -89,6 +89,10 @@ func (m *acmeCertificates) TLS() *tls.Config {
 // certificate answers a handshake.
 func (m *acmeCertificates) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	name := hostKey(hello.ServerName)
+	if name == "" {
+		// Probes that go by the address name nobody.
+		name = m.domains[0]
+	}
 	if !slices.Contains(m.domains, name) {
 		// To have none at all is answered by the alert unrecognized_name.
 		return nil, nil

@@ -205,7 +205,7 @@ func TestHandshakesAreAnsweredFromWhatIsThereAndForListedNamesOnly(t *testing.T)
 		{"other.example", &tls.Config{}, false, "unrecognized name"},
 		{"other.example", &tls.Config{NextProtos: []string{acme.ALPNProto}}, false, "unrecognized name"},
 		{"x.a.example", &tls.Config{}, false, "unrecognized name"},
-		{"", &tls.Config{}, false, "unrecognized name"},
+		{"", &tls.Config{}, true, ""},
 	} {
 		state, err := dial(tt.name, tt.config)
 		switch {

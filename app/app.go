@@ -134,24 +134,28 @@ func (a *App) start(ctx context.Context, o Options) error {
 		return err
 	}
 	var (
-		adminTLS   *tls.Config
-		adminNames []string
+		adminTLS         *tls.Config
+		adminNames       []string
+		adminCertificate *watched[*security.Certificate]
 	)
 	if c.Admin.TLSCert != "" {
 		certificate, err := openCertificate("admin", c.Admin.TLSCert, c.Admin.TLSKey, a.logger)
 		if err != nil {
 			return err
 		}
-		a.watch("admin certificate", certificate.Watch)
+		adminCertificate = watch(certificate)
+		a.onStop("admin certificate", func(context.Context) error { adminCertificate.stop(); return nil })
 		adminTLS, adminNames = certificate.TLS(), certificate.Names()
 	}
+	degraded := func() []string { return append(a.inbound.degraded(), adminCertificate.fault("admin.tls_cert")...) }
 	handlers := admin.New(admin.Options{
 		Store: store, Dispatcher: dispatcher, Logger: a.logger, Version: o.Version,
 		CheckURL: guard.CheckURL, Sources: a.inbound.sources, Expects: expects, Ready: ready.ready,
 		Hosts: adminHosts(c.Admin, adminNames), Feed: live, Metrics: counted.Handler(a.logger),
 		Sandbox: newSender(a.inboundEndpoint, serverName(c.Inbound)), StartedAt: started,
 		InboundURL: a.InboundURL(c.Inbound.Path), MaxInFlight: c.Outbound.MaxInFlight,
-		Rate: func() api.Rate { return live.Rate(time.Now()) }, DatabasePath: c.Storage.Path, Warnings: c.Warnings(),
+		Rate: func() api.Rate { return live.Rate(time.Now()) }, DatabasePath: c.Storage.Path, Degraded: degraded,
+		Warnings: func() []string { return append(a.inbound.warnings(), degraded()...) },
 	})
 	if err := a.serveAdmin(c, handlers, adminTLS); err != nil {
 		return err

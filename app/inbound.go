@@ -78,10 +78,13 @@ func (w *watched[W]) get() (what W) {
 
 // fault says why what is newest is not in force; empty: it is.
 func (w *watched[W]) fault(key string) []string {
-	if w == nil || w.what.Err() == nil {
+	if w == nil {
 		return nil
 	}
-	return []string{fmt.Sprintf("%s: %v", key, w.what.Err())}
+	if err := w.what.Err(); err != nil {
+		return []string{fmt.Sprintf("%s is not as it should be: %v", key, err)}
+	}
+	return nil
 }
 
 // openInbound makes the inbound side ready to serve.
@@ -143,7 +146,18 @@ func (in *inbound) close() {
 func (in *inbound) degraded() []string {
 	in.mu.RLock()
 	defer in.mu.RUnlock()
-	return append(in.asns.fault("inbound.asn_database"), in.certificates.fault("inbound TLS")...)
+	key := "inbound.tls_cert"
+	if len(in.config.Inbound.ACMEDomains) > 0 {
+		key = "inbound.acme_domains"
+	}
+	return append(in.asns.fault("inbound.asn_database"), in.certificates.fault(key)...)
+}
+
+// warnings are what the operator should know of the configuration in force.
+func (in *inbound) warnings() []string {
+	in.mu.RLock()
+	defer in.mu.RUnlock()
+	return in.config.Warnings()
 }
 
 // sources are the endpoints in force.

@@ -101,26 +101,6 @@ func openCertificate(section, cert, key string, logger *slog.Logger) (*security.
 	return c, nil
 }
 
-// watch runs what watches over something until its stop, which waits for its
-// end.
-func (a *App) watch(name string, watch func(context.Context)) {
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		watch(ctx)
-	}()
-	a.onStop(name, func(ctx context.Context) error {
-		cancel()
-		select {
-		case <-ended:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
-}
-
 // inboundServer returns the server of the inbound endpoint, which is open to
 // strangers: every wait has an end, and what one connection can hold is little.
 // The TLS configuration may be nil, for plain HTTP; HTTP/2 needs one.

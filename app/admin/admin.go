@@ -105,8 +105,12 @@ type Options struct {
 	Rate func() api.Rate
 	// DatabasePath is a file on the disk whose room is watched; empty: none is.
 	DatabasePath string
-	// Warnings are what the operator should know of the configuration.
-	Warnings []string
+	// Warnings are what the operator should know, each beginning with what it is
+	// about; nil: nothing ever is.
+	Warnings func() []string
+	// Degraded are those of them that are no choice of the operator's: what works
+	// worse than it should; nil: nothing ever does.
+	Degraded func() []string
 	// Ready says why the appliance cannot store or deliver; nil: it always can.
 	Ready func(context.Context) error
 	// Hosts are the names under which the API is reached over a network, beside
@@ -347,6 +351,10 @@ func (s *server) registerHealth() {
 				return nil, &problem{status: http.StatusServiceUnavailable, code: "not_ready", message: err.Error(), cause: err}
 			}
 		}
-		return &answer[api.Alive]{api.Alive{Status: "ready"}}, nil
+		alive := api.Alive{Status: "ready"}
+		if s.o.Degraded != nil {
+			alive.Warnings = s.o.Degraded()
+		}
+		return &answer[api.Alive]{alive}, nil
 	})
 }

@@ -72,7 +72,7 @@ func start(t *testing.T) *appliance {
 		Store: a.store, Dispatcher: a.dispatcher, Logger: slog.New(slog.DiscardHandler), Version: "test",
 		Sources: sources, Expects: func(s webhook.Source) string { return "as " + string(s.Scheme) + " does" },
 		Sandbox: echo{}, StartedAt: time.UnixMilli(1), InboundURL: "http://inbound", MaxInFlight: 10,
-		DatabasePath: filepath.Join(dir, "pintle.db"), Warnings: []string{"inbound.validate_signature is off"},
+		DatabasePath: filepath.Join(dir, "pintle.db"), Warnings: func() []string { return []string{"inbound.validate_signature is off"} },
 		Ready: func(context.Context) error { return a.ready },
 		CheckURL: func(url string) error {
 			if strings.Contains(url, "10.0.0.1") {

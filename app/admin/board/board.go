@@ -59,7 +59,7 @@ type Options struct {
 	DatabasePath string
 	// Warnings are findings that last. What one is about stands before its first
 	// space.
-	Warnings []string
+	Warnings func() []string
 }
 
 // A Board holds the last figures. It is safe for concurrent use.

@@ -255,7 +255,7 @@ func TestAttentionGoesToTheWorstFirst(t *testing.T) {
 	a.accept(t, a.subscribers[2], 2*time.Hour) // waits, as it is meant to
 	a.accept(t, a.subscribers[4], 90*time.Second)
 	stats := a.stats(t, a.board(func(o *board.Options) {
-		o.Warnings = []string{"inbound.validate_signature is off: anyone is believed"}
+		o.Warnings = func() []string { return []string{"inbound.validate_signature is off: anyone is believed"} }
 	}), 0)
 	want := []string{
 		"critical queue", "critical gone", "critical failing",

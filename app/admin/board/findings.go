@@ -62,9 +62,11 @@ func (b *Board) attention(ctx context.Context, stats *api.Stats, activity map[we
 			Text: fmt.Sprintf("has grown to %d MB: somebody reads the file for very long", stats.Storage.LogBytes/1e6),
 		})
 	}
-	for _, warning := range b.o.Warnings {
-		subject, text, _ := strings.Cut(warning, " ")
-		found = append(found, api.Finding{Severity: api.Warning, Subject: subject, Text: text})
+	if b.o.Warnings != nil {
+		for _, warning := range b.o.Warnings() {
+			subject, text, _ := strings.Cut(warning, " ")
+			found = append(found, api.Finding{Severity: api.Warning, Subject: subject, Text: text})
+		}
 	}
 	for _, sub := range subscribers {
 		a := activity[sub.ID]
