@@ -6,11 +6,16 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pintle/pintle/app/config"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -170,5 +175,40 @@ func TestTheSecretsAreOnesThatTheApplianceTakes(t *testing.T) {
 	s := webhook.Subscriber{URL: "http://127.0.0.1:1/", Secret: subscriberSecret, Events: []webhook.Pattern{"*"}}
 	if err := s.Validate(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestTheChecksAreJudgedTurnByTurn(t *testing.T) {
+	r := newReport(plan{}, options{})
+	r.Checks = &Checks{On: CheckedSide{Rates: []float64{900, 100, 950}}, Off: CheckedSide{Rates: []float64{1000, 5000, 900}}}
+	r.Checks.finish()
+	var table, stderr strings.Builder
+	if err := r.write(options{}, &table, &stderr); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(table.String(), "900  1000  0.90   ratio ≥ 0.9: met") || strings.Contains(table.String(), "subscribers") {
+		t.Errorf("table:\n%s", &table)
+	}
+	if lines := r.benchmarks(); !strings.Contains(lines, "BenchmarkAcknowledged/checks=off 1 5000 events/s\n") {
+		t.Errorf("benchmark format:\n%s", lines)
+	}
+}
+
+func TestTheSenderOfTheLoadIsLetInByItsSystemAlone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "asn.mmdb")
+	if err := writeDatabase(file); err != nil {
+		t.Fatal(err)
+	}
+	text := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(text, []byte("[inbound]\n"+checksConfig(checksOn, file)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(config.Options{File: text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := netip.MustParseAddr(sentFor)
+	if len(c.Inbound.AllowIPs) == 0 || slices.ContainsFunc(c.Inbound.AllowIPs, func(p netip.Prefix) bool { return p.Contains(address) }) {
+		t.Errorf("%s is in one of %v", address, c.Inbound.AllowIPs)
 	}
 }

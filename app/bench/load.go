@@ -33,6 +33,9 @@ type loadTask struct {
 	// Rate is events per second, sent whatever the answers do; zero: each
 	// connection sends its next event as soon as it has its answer.
 	Rate float64
+	// Header has further lines of every request, each with its end; may be
+	// empty.
+	Header string
 	// Limit ends the sending even if events are left.
 	Limit time.Duration
 }
@@ -207,7 +210,7 @@ func (g *generator) dial(ctx context.Context) ([]*connection, error) {
 			conn:    c,
 			answers: bufio.NewReader(c),
 			header: "POST " + u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host +
-				"\r\nContent-Type: application/json\r\nX-Agent-Signature: ",
+				"\r\nContent-Type: application/json\r\n" + g.task.Header + "X-Agent-Signature: ",
 			// A cancelled run does not wait for an answer.
 			release: context.AfterFunc(ctx, func() { c.Close() }),
 		})

@@ -29,6 +29,13 @@
 // counted too. Latencies are from just before a POST is made to its arrival at
 // the receiver, at a fixed rate that waits for no answer.
 //
+// # The checks
+//
+// What the inbound checks cost is measured on the appliance alone, which has no
+// subscriber then: the events acknowledged in a second with every check turned
+// on, beside those with all turned off, in turns. Both sides are sent the same
+// signed requests.
+//
 // The exit status is 1 when an event did not arrive, arrived twice or arrived
 // with a wrong signature, whatever the figures are. A missed target is shown and
 // changes nothing: figures of one machine at one moment are no law.
@@ -91,7 +98,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	flags.StringVar(&o.role, "role", "", "be one of the other processes: load, sink or relay (bench uses it itself)")
 	flags.StringVar(&o.pintle, "pintle", "", "the binary to measure (default: build it from this module)")
 	flags.StringVar(&o.dir, "dir", "", "directory for the databases, on the kind of disk that is meant (default: the temporary directory)")
-	flags.StringVar(&o.only, "only", "", "measure only one of pintle and relay")
+	flags.StringVar(&o.only, "only", "", "measure only one of pintle, relay and checks")
 	flags.BoolVar(&o.quick, "quick", false, "one short round")
 	flags.IntVar(&o.rounds, "rounds", 0, "rounds, whose medians are shown (default 3, quick 1)")
 	flags.IntVar(&o.events, "events", 0, "events for one subscriber; ten get a fifth of them (default 30000, quick 5000)")
@@ -106,8 +113,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	switch {
 	case flags.NArg() > 0:
 		return usageError{fmt.Errorf("unexpected argument %q", flags.Arg(0))}
-	case o.only != "" && o.only != pintleName && o.only != relayName:
-		return usageError{fmt.Errorf("-only is %s or %s, not %q", pintleName, relayName, o.only)}
+	case o.only != "" && o.only != pintleName && o.only != relayName && o.only != checksName:
+		return usageError{fmt.Errorf("-only is %s, %s or %s, not %q", pintleName, relayName, checksName, o.only)}
 	case o.rounds < 0 || o.events < 0 || o.connections < 1 || o.concurrency < 1:
 		return usageError{errors.New("-rounds, -events, -connections and -concurrency are positive numbers")}
 	}

@@ -118,6 +118,8 @@ type Report struct {
 	EventBytes  int      `json:"event_bytes"`
 	Series      []Series `json:"series"`
 	Targets     []Target `json:"targets"`
+	// Checks is nil where they were not measured.
+	Checks *Checks `json:"checks,omitempty"`
 }
 
 func newReport(p plan, o options) *Report {
@@ -234,9 +236,14 @@ func writeFile(name string, text []byte, stdout io.Writer) error {
 
 func (r *Report) writeTable(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tw, "Rounds: %d, of which the medians; connections: %d; events of %d bytes; CPUs, shared by all processes: %d.\n",
-		max(len(r.Series[0].Rounds), len(r.Series[1].Rounds)), r.Connections, r.EventBytes, r.CPUs)
+	if rounds := max(len(r.Series[0].Rounds), len(r.Series[1].Rounds)); rounds > 0 {
+		fmt.Fprintf(tw, "Rounds: %d, of which the medians; ", rounds)
+	}
+	fmt.Fprintf(tw, "connections: %d; events of %d bytes; CPUs, shared by all processes: %d.\n", r.Connections, r.EventBytes, r.CPUs)
 	for _, subscribers := range subscriberCounts() {
+		if len(r.series(pintleName, subscribers).Rounds)+len(r.series(relayName, subscribers).Rounds) == 0 {
+			continue
+		}
 		fmt.Fprintf(tw, "\nsubscribers: %d\t%s\t%s\tratio\ttarget\n", subscribers, pintleName, relayName)
 		for _, f := range allFigures() {
 			pintle := f.format(r.series(pintleName, subscribers).Medians)
@@ -256,6 +263,9 @@ func (r *Report) writeTable(w io.Writer) error {
 			}
 			fmt.Fprintln(tw, strings.TrimRight(strings.Join([]string{f.label, pintle, relay, ratio, target}, "\t"), "\t"))
 		}
+	}
+	if r.Checks != nil {
+		r.Checks.write(tw)
 	}
 	return tw.Flush()
 }
@@ -294,6 +304,14 @@ func (r *Report) benchmarks() string {
 					fmt.Fprintf(&b, "Benchmark%s/%s/subs=%d 1 %g %s\n", f.benchmark, s.System, s.Subscribers, v, f.unit)
 				}
 			}
+		}
+	}
+	if c := r.Checks; c != nil {
+		for _, rate := range c.On.Rates {
+			fmt.Fprintf(&b, "BenchmarkAcknowledged/checks=%s 1 %g events/s\n", checksOn, rate)
+		}
+		for _, rate := range c.Off.Rates {
+			fmt.Fprintf(&b, "BenchmarkAcknowledged/checks=%s 1 %g events/s\n", checksOff, rate)
 		}
 	}
 	return b.String()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -27,6 +28,10 @@ type plan struct {
 	slow, fast time.Duration
 	// arrivalLimit bounds the wait for what is still under way.
 	arrivalLimit time.Duration
+	// checksTurns is how often each side of the comparison of checks has its
+	// turn, and checksTurn how long that is.
+	checksTurns int
+	checksTurn  time.Duration
 }
 
 // The fixed rates, in events per second.
@@ -42,13 +47,15 @@ func newPlan(o options) plan {
 	p := plan{
 		rounds: 3, events: 30000, loadLimit: 6 * time.Second, warmUp: 500,
 		slow: 2 * time.Second, fast: 4 * time.Second, arrivalLimit: 30 * time.Second,
+		checksTurns: 10, checksTurn: time.Second,
 	}
 	if o.quick {
 		p.rounds, p.events, p.warmUp = 1, 5000, 200
 		p.slow, p.fast = time.Second, 2*time.Second
+		p.checksTurns = 2
 	}
 	if o.rounds > 0 {
-		p.rounds = o.rounds
+		p.rounds, p.checksTurns = o.rounds, 3*o.rounds
 	}
 	if o.events > 0 {
 		p.events = o.events
@@ -68,7 +75,10 @@ func measure(ctx context.Context, p plan, o options, stdout, stderr io.Writer) (
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	names := []string{pintleName, relayName}
-	if o.only != "" {
+	switch o.only {
+	case checksName:
+		names = nil
+	case pintleName, relayName:
 		names = []string{o.only}
 	}
 	var empty int64
@@ -83,6 +93,8 @@ func measure(ctx context.Context, p plan, o options, stdout, stderr io.Writer) (
 		if o.pintle, err = filepath.Abs(o.pintle); err != nil {
 			return err
 		}
+	}
+	if slices.Contains(names, pintleName) {
 		if empty, err = emptyBytes(ctx, o, filepath.Join(dir, "e")); err != nil {
 			return err
 		}
@@ -108,6 +120,12 @@ func measure(ctx context.Context, p plan, o options, stdout, stderr io.Writer) (
 			}
 		}
 	}
+	if o.only == "" || o.only == checksName {
+		report.Checks, err = measureChecks(ctx, p, o, filepath.Join(dir, checksName), stderr)
+		if err != nil {
+			return err
+		}
+	}
 	return report.write(o, stdout, stderr)
 }
 
@@ -126,7 +144,7 @@ func emptyBytes(ctx context.Context, o options, dir string) (int64, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return 0, err
 	}
-	s, err := startPintle(ctx, o, dir, []string{"http://127.0.0.1:9/"})
+	s, err := startPintle(ctx, o, dir, "", []string{"http://127.0.0.1:9/"})
 	if err != nil {
 		return 0, err
 	}
@@ -212,7 +230,7 @@ func (m *measurement) start(ctx context.Context) (err error) {
 	if err := os.Mkdir(m.dir, 0o700); err != nil {
 		return err
 	}
-	m.system, err = startPintle(ctx, m.options, m.dir, m.sink.URLs)
+	m.system, err = startPintle(ctx, m.options, m.dir, "", m.sink.URLs)
 	return err
 }
 

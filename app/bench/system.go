@@ -62,9 +62,10 @@ func startRelay(ctx context.Context, o options, subscribers []string) (*system, 
 	return &system{process: p, url: ready.URL}, nil
 }
 
-// startPintle starts the appliance on an empty database and adds the
-// subscribers. The directory is the caller's to remove.
-func startPintle(ctx context.Context, o options, dir string, subscribers []string) (_ *system, err error) {
+// startPintle starts the appliance on an empty database, with these further
+// lines in its section [inbound], and adds the subscribers. The directory is
+// the caller's to remove.
+func startPintle(ctx context.Context, o options, dir, lines string, subscribers []string) (_ *system, err error) {
 	inbound, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -75,13 +76,13 @@ path = %q
 [inbound]
 listen = %q
 secret = %q
-[outbound]
+%s[outbound]
 allow_networks = ["127.0.0.0/8"]
 concurrency = %d
 [admin]
 listen = ""
 socket = %q
-`, filepath.Join(dir, databaseName), inbound, senderSecret, o.concurrency, filepath.Join(dir, "s"))
+`, filepath.Join(dir, databaseName), inbound, senderSecret, lines, o.concurrency, filepath.Join(dir, "s"))
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("start pintle: %w", err)
 	}
