@@ -2,6 +2,7 @@
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 DEMO    ?= # flags for the demo, such as DEMO="--for 10s"
+BENCH   ?= # flags for the measurement, such as BENCH="-only checks"
 ROUNDS  ?= 200
 FUZZ    ?= 30s
 PEBBLE  ?= v2.10.1
@@ -9,7 +10,7 @@ PEBBLE  ?= v2.10.1
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test check tmux pictures bench crash acme fuzz help
+.PHONY: build demo test check tmux pictures bench crash suites payloads slow h2spec acme fuzz help
 
 build: ## Build bin/pintle, one static binary
 	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/pintle .
@@ -27,9 +28,11 @@ check: tmux ## Run everything that must hold before a change lands
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	go mod tidy -diff
 	go vet ./...
+	go vet -tags suites ./app/suites
 	GOARCH=arm64 go vet ./...
 	GOOS=darwin go vet ./...
 	go tool staticcheck ./...
+	go tool staticcheck -tags suites ./app/suites
 	@if go tool govulncheck ./...; then :; \
 	elif curl -sSfo /dev/null --max-time 10 https://vuln.go.dev/index/db.json 2>/dev/null; then exit 1; \
 	else echo "govulncheck: its database cannot be reached; skipped"; fi
@@ -46,10 +49,26 @@ pictures: build ## Draw the README's pictures anew, from a demo that runs for a 
 	docs/pictures/capture.sh bin/pintle
 
 bench: ## Measure the appliance beside its floor, in one run, as ratios
-	go run ./app/bench
+	go run ./app/bench $(BENCH)
 
 crash: ## Kill the appliance ROUNDS times under load and prove that nothing is lost
 	go test ./app/crash -run TestNothingAcknowledgedIsLost -count=1 -timeout 60m -v -rounds $(ROUNDS)
+
+suites: payloads slow h2spec ## Run the suites of others: these three
+
+payloads: ## Send GitHub's own payloads through the appliance, byte for byte
+	@command -v npm >/dev/null && command -v node >/dev/null || { echo "payloads need npm and node"; exit 1; }
+	@mkdir -p tmp/suites
+	cp app/suites/testdata/package.json app/suites/testdata/package-lock.json tmp/suites
+	npm ci --prefix tmp/suites --ignore-scripts --no-audit --no-fund
+	go test -tags suites ./app/suites -run TestGitHubsPayloadsArriveByteForByte -count=1 -timeout 5m -v -modules $(CURDIR)/tmp/suites
+
+slow: ## Attack the appliance with slowhttptest while others are served
+	@command -v slowhttptest >/dev/null || { apt-get update -qq && apt-get install -yqq slowhttptest >/dev/null; }
+	go test -tags suites ./app/suites -run TestSlowSendersKeepNobodyElseWaiting -count=1 -timeout 10m -v
+
+h2spec: ## Run h2spec against the TLS listener
+	go test -tags suites ./app/suites -run TestHTTP2ConformsAsFarAsNetHTTPDoes -count=1 -timeout 5m -v
 
 acme: ## Get a certificate from Let's Encrypt's own small authority, on this machine
 	GOBIN=$(CURDIR)/tmp/bin go install github.com/letsencrypt/pebble/v2/cmd/pebble@$(PEBBLE) github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@$(PEBBLE)
@@ -63,4 +82,4 @@ fuzz: ## Fuzz every parser of hostile bytes, FUZZ long each
 	done
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
