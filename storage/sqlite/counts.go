@@ -116,6 +116,16 @@ func (c *counts) minute(minute, subscriber int64) *traffic {
 
 func minute(t time.Time) int64 { return millis(t) / 60_000 }
 
+// finished reports whether deliveries came to an end.
+func (c *counts) finished() bool {
+	for t, n := range c.tallies {
+		if t.state != webhook.Pending && n > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // total adds, to what was noted of each subscriber, that of all together.
 func (c *counts) total() {
 	for t, n := range c.tallies {

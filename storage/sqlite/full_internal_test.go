@@ -54,21 +54,18 @@ func dead(id webhook.DeliveryID, size int) webhook.Result {
 	}}
 }
 
-// fill accepts events and lets their deliveries die with large answers, until
-// the file holds as much as it may. It returns what died.
+// fill accepts large events, whose deliveries stay pending, until the file holds
+// as much as it may. It returns their deliveries.
 func fill(t *testing.T, s *Store, to webhook.SubscriberID) []webhook.DeliveryID {
 	t.Helper()
 	var ids []webhook.DeliveryID
 	for i := range 100 {
-		a := large(s, fmt.Sprint(i), 100, to)
+		a := large(s, fmt.Sprint(i), 50_000, to)
 		_, err := s.Accept(t.Context(), []webhook.Accept{a})
 		if errors.Is(err, webhook.ErrStorageFull) {
 			return ids
 		}
 		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Record(t.Context(), []webhook.Result{dead(a.Deliveries[0].ID, 50_000)}); err != nil {
 			t.Fatal(err)
 		}
 		ids = append(ids, a.Deliveries[0].ID)
@@ -85,9 +82,9 @@ func TestSpentMaxSizeStopsOnlyWhatAdds(t *testing.T) {
 	if _, err := s.Accept(ctx, []webhook.Accept{waiting}); err != nil {
 		t.Fatal(err)
 	}
-	died := fill(t, s, to)
-	if len(died) < 10 {
-		t.Errorf("full after %d answers of 50 kB", len(died))
+	pending := fill(t, s, to)
+	if len(pending) < 10 {
+		t.Errorf("full after %d events of 50 kB", len(pending))
 	}
 	// It is known again after a restart.
 	if err := s.Close(); err != nil {
@@ -104,9 +101,10 @@ func TestSpentMaxSizeStopsOnlyWhatAdds(t *testing.T) {
 			t.Errorf("%d: %v, want ErrStorageFull", i+1, err)
 		}
 	}
-	_, err1 = s.Resend(ctx, died[:1], fullStart, 0)
-	_, err2 = s.Cancel(ctx, died[:1], fullStart)
-	err3 = s.Record(ctx, []webhook.Result{dead(waiting.Deliveries[0].ID, 50_000)})
+	_, err1 = s.Resend(ctx, pending[:1], fullStart, 0)
+	err2 = s.PutSetting(ctx, "c", "d")
+	err3 = s.Record(ctx, []webhook.Result{{DueAt: fullStart, State: webhook.Pending, NextAttemptAt: fullStart,
+		Attempt: webhook.Attempt{DeliveryID: pending[0], Number: 1, StartedAt: fullStart, Outcome: webhook.Timeout}}})
 	if err := s.Check(ctx); !errors.Is(err, webhook.ErrStorageFull) {
 		t.Errorf("a check of it: %v, want ErrStorageFull", err)
 	}
@@ -115,17 +113,77 @@ func TestSpentMaxSizeStopsOnlyWhatAdds(t *testing.T) {
 			t.Errorf("%d of what goes on: %v", i+1, err)
 		}
 	}
-	if _, err := s.Purge(ctx, died[1:4]); err != nil {
+	// What comes to an end is history, and makes room.
+	if _, err := s.Cancel(ctx, pending[1:4], fullStart); err != nil {
 		t.Fatal(err)
 	}
 	if accepted, err := s.Accept(ctx, []webhook.Accept{more}); err != nil || accepted[0].Duplicate {
-		t.Errorf("after the purge: %v, %v", accepted, err)
+		t.Errorf("after three have come to an end: %v, %v", accepted, err)
 	}
 	if err := s.Reject(ctx, []webhook.Rejection{{ID: s.IDs().Rejection(fullStart), At: fullStart}}); err != nil {
-		t.Errorf("after the purge: %v", err)
+		t.Errorf("after three have come to an end: %v", err)
 	}
 	if _, err := s.Replay(ctx, []webhook.Replay{{EventID: waiting.Event.ID, Delivery: webhook.NewDelivery{ID: s.IDs().Delivery(fullStart), SubscriberID: to}, DueAt: fullStart}}); err != nil {
-		t.Errorf("after the purge: %v", err)
+		t.Errorf("after three have come to an end: %v", err)
+	}
+}
+
+// TestTheOldestFinishedHistoryMakesRoom takes in ten times what the file may
+// hold. The first event is pending all the while.
+func TestTheOldestFinishedHistoryMakesRoom(t *testing.T) {
+	ctx := t.Context()
+	s := openBounded(t, filepath.Join(t.TempDir(), "pintle.db"), 1<<20)
+	to := put(t, s)
+	first := large(s, "first", 100, to)
+	if _, err := s.Accept(ctx, []webhook.Accept{first}); err != nil {
+		t.Fatal(err)
+	}
+	var accepts []webhook.Accept
+	for i := range 400 {
+		a := large(s, fmt.Sprint(i), 20_000, to)
+		if accepted, err := s.Accept(ctx, []webhook.Accept{a}); err != nil || accepted[0].Duplicate {
+			t.Fatalf("event %d: %v, %v", i, accepted, err)
+		}
+		if err := s.Record(ctx, []webhook.Result{dead(a.Deliveries[0].ID, 5_000)}); err != nil {
+			t.Fatal(err)
+		}
+		accepts = append(accepts, a)
+	}
+	list, err := s.Events(ctx, webhook.EventFilter{}, webhook.Page{Limit: 500})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := len(list.Items) - 1
+	if kept < 20 || kept > 50 || list.Items[kept].ID != first.Event.ID {
+		t.Errorf("%d finished events are kept, and the oldest is %s", kept, list.Items[kept].ID)
+	}
+	for i, e := range list.Items[:kept] {
+		if want := accepts[len(accepts)-1-i].Event.ID; e.ID != want {
+			t.Fatalf("item %d is %s, want %s: a later one went before an earlier one", i, e.ID, want)
+		}
+	}
+	stats, err := s.Stats(ctx, webhook.StatsQuery{})
+	if err != nil || stats.Deliveries[webhook.Dead] != int64(kept) || stats.Deliveries[webhook.Pending] != 1 || stats.Events != 401 {
+		t.Errorf("statistics are %+v, %v", stats, err)
+	}
+	var rows int
+	for table, want := range map[string]int{"attempts": kept, "deliveries": kept + 1, "dedupe": kept + 1} {
+		if err := s.readers.QueryRowContext(ctx, `SELECT count(*) FROM `+table).Scan(&rows); err != nil || rows != want {
+			t.Errorf("%d rows of %s, want %d, %v", rows, table, want, err)
+		}
+	}
+	if size := stats.Bytes; size > 2<<20 {
+		t.Errorf("the file has %d bytes", size)
+	}
+	// A key goes with its event, and not before.
+	for _, again := range []struct {
+		key       string
+		duplicate bool
+	}{{"0", false}, {"399", true}, {"first", true}} {
+		accepted, err := s.Accept(ctx, []webhook.Accept{large(s, again.key, 100, to)})
+		if err != nil || accepted[0].Duplicate != again.duplicate {
+			t.Errorf("%s again: %+v, %v", again.key, accepted, err)
+		}
 	}
 }
 

@@ -233,6 +233,11 @@ func list[T any](ctx context.Context, db querier, query string, args []any, scan
 	if err != nil {
 		return nil, translate(err)
 	}
+	return collect(rows, scan)
+}
+
+// collect reads all rows, and closes them.
+func collect[T any](rows *sql.Rows, scan func(*sql.Rows) (T, error)) ([]T, error) {
 	defer rows.Close()
 	var items []T
 	for rows.Next() {

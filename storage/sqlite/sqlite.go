@@ -60,9 +60,10 @@ type Options struct {
 	// Synchronous is "full", so that what is stored survives a power cut, or
 	// "normal", so that it survives a crash of the process.
 	Synchronous string
-	// MaxSize bounds what the file holds, in bytes; zero: the disk does. While it
-	// holds as much, whatever adds to it gets [webhook.ErrStorageFull]; the rest
-	// goes on, and makes room. One transaction may pass the bound.
+	// MaxSize bounds what the file holds, in bytes; zero: the disk does. When it
+	// holds as much, the oldest events go of which no delivery is pending. While
+	// that is not enough, whatever adds to it gets [webhook.ErrStorageFull]; the
+	// rest goes on. One transaction may pass the bound.
 	MaxSize int64
 	// OnCommit, if not nil, is told of each commit: how many writes shared it,
 	// and how long it took. The next commit waits for it to return.

@@ -38,6 +38,7 @@ type writer struct {
 	pageSize int64 // of the file, in bytes
 	maxSize  int64 // see [Options]
 	spent    bool  // the file held as much after the last commit; likewise
+	pruning  pruning
 	onCommit func(writes int, took time.Duration)
 
 	mu     sync.RWMutex // held for reading while sending, so that close can wait
@@ -51,7 +52,7 @@ type writer struct {
 type write struct {
 	what string
 	run  func(*transaction) error
-	adds bool // it is not done while the file holds as much as it may
+	adds bool // it is not done while the file holds as much as it may, and no room can be made
 	done chan error
 }
 
@@ -171,8 +172,8 @@ func (w *writer) run() {
 // transaction of its own, so that it fails for its own reasons only, save when
 // the reason is one that they share.
 func (w *writer) commit(group []*write) {
-	if w.spent {
-		group = slices.DeleteFunc(group, (*write).refuse)
+	if err := w.makeRoom(); w.spent {
+		group = slices.DeleteFunc(group, func(job *write) bool { return job.refuse(err) })
 	}
 	if len(group) == 0 {
 		return
@@ -189,10 +190,11 @@ func (w *writer) commit(group []*write) {
 	}
 }
 
-// refuse refuses a write that adds to the file, and reports whether it did.
-func (job *write) refuse() bool {
+// refuse refuses a write that adds to the file, and reports whether it did. The
+// error is what kept room from being made; nil: there is none to be made.
+func (job *write) refuse(err error) bool {
 	if job.adds {
-		job.answer(errSpent)
+		job.answer(errors.Join(errSpent, err))
 	}
 	return job.adds
 }
@@ -221,6 +223,7 @@ func (w *writer) transact(group []*write) error {
 		w.rollback(tx)
 		return translate(err)
 	}
+	finished := w.counts.finished()
 	spent, err := w.full(tx)
 	if err != nil {
 		w.rollback(tx)
@@ -231,6 +234,7 @@ func (w *writer) transact(group []*write) error {
 		return translate(err)
 	}
 	w.spent = spent
+	w.pruning.idle = w.pruning.idle && !finished
 	if w.onCommit != nil {
 		w.onCommit(len(group), time.Since(begun))
 	}
