@@ -211,7 +211,7 @@ func TestReadmeCommandsWork(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	for _, want := range []string{"deliveries are dead letters", `"status":"received"`, "verified", "delivered", "connection refused"} {
+	for _, want := range []string{"deliveries are dead letters", `"status":"received"`, "verified", "delivered", "connection refused", "signature ✗"} {
 		if !strings.Contains(string(output), want) {
 			t.Errorf("the output lacks %q:\n%s", want, output)
 		}
