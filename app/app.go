@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -153,7 +154,7 @@ func (a *App) start(ctx context.Context, o Options) error {
 		CheckURL: guard.CheckURL, Sources: a.inbound.sources, Expects: expects, Ready: ready.ready,
 		Hosts: adminHosts(c.Admin, adminNames), Feed: live, Metrics: counted.Handler(a.logger),
 		Sandbox: newSender(a.inboundEndpoint, serverName(c.Inbound)), StartedAt: started,
-		InboundURL: a.InboundURL(c.Inbound.Path), MaxInFlight: c.Outbound.MaxInFlight,
+		InboundURL: a.InboundURL, MaxInFlight: c.Outbound.MaxInFlight,
 		Rate: func() api.Rate { return live.Rate(time.Now()) }, DatabasePath: c.Storage.Path, Degraded: degraded,
 		Warnings: func() []string { return append(a.inbound.warnings(), degraded()...) },
 	})
@@ -326,7 +327,7 @@ func (a *App) Stop(ctx context.Context) error {
 
 // InboundURL is where senders post to the path.
 func (a *App) InboundURL(path string) string {
-	return a.scheme + "://" + a.listener.Addr().String() + path
+	return (&url.URL{Scheme: a.scheme, Host: a.listener.Addr().String(), Path: path}).String()
 }
 
 // AdminURL is where the admin API is for those who come with a token; empty:

@@ -97,8 +97,8 @@ type Options struct {
 	Sandbox Sandbox
 	// StartedAt is when the process started.
 	StartedAt time.Time
-	// InboundURL is where senders post to the source of the section inbound.
-	InboundURL string
+	// InboundURL is where senders post to the path; nil: nowhere.
+	InboundURL func(path string) string
 	// MaxInFlight is how many requests may be under way.
 	MaxInFlight int
 	// Rate is what went on in the last seconds; nil: the last minute stands in.

@@ -299,7 +299,7 @@ func TestStatsTellHowTheApplianceDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if stats.Version != "test" || stats.InboundURL != "http://inbound" || !stats.StartedAt.Equal(time.UnixMilli(1)) || stats.Role != webhook.Administrator ||
+	if stats.Version != "test" || stats.InboundURL != "http://inbound/webhook/inbound" || !stats.StartedAt.Equal(time.UnixMilli(1)) || stats.Role != webhook.Administrator ||
 		len(stats.Minutes) != 61 || stats.Totals.Events != 2 || stats.LastHour.Dead != 2 || stats.Queue.MaxInFlight != 10 || len(stats.Worst) != 1 {
 		t.Errorf("got %+v", stats)
 	}

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -59,7 +58,7 @@ func (s *server) showSourceSecret(_ context.Context, in *sourceInput) (*answer[a
 
 func (s *server) wireSource(source *webhook.Source) api.Source {
 	wire := api.Source{
-		Name: source.Name, URL: s.sourceURL(source.Path), Path: source.Path, Scheme: source.Scheme, Secrets: len(source.Secrets),
+		Name: source.Name, URL: s.o.sourceURL(source.Path), Path: source.Path, Scheme: source.Scheme, Secrets: len(source.Secrets),
 		ClientID: source.ClientID, EventPrefix: source.EventPrefix, Enabled: source.Enabled, ValidateSignature: source.ValidateSignature,
 		MaxClockSkew: api.Duration(source.MaxClockSkew), MaxBody: source.MaxBody, RateLimit: source.RateLimit,
 		AllowIPs: make([]string, len(source.AllowIPs)), AllowASNs: append([]uint32{}, source.AllowASNs...),
@@ -73,12 +72,18 @@ func (s *server) wireSource(source *webhook.Source) api.Source {
 	return wire
 }
 
-// sourceURL is where the senders of a source post: on the listener of all
-// sources, at its own path.
-func (s *server) sourceURL(path string) string {
-	base, err := url.Parse(s.o.InboundURL)
-	if err != nil {
+// sourceURL is where senders post to the path.
+func (o *Options) sourceURL(path string) string {
+	if o.InboundURL == nil {
 		return path
 	}
-	return (&url.URL{Scheme: base.Scheme, Host: base.Host, Path: path}).String()
+	return o.InboundURL(path)
+}
+
+// inboundURL is where senders post to the source of the section inbound.
+func (o *Options) inboundURL() string {
+	if o.Sources == nil {
+		return ""
+	}
+	return o.sourceURL(o.Sources()[0].Path)
 }

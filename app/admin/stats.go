@@ -14,7 +14,7 @@ import (
 
 func newBoard(o Options) *board.Board {
 	return board.New(board.Options{
-		Store: o.Store, Dispatcher: o.Dispatcher, Version: o.Version, StartedAt: o.StartedAt, InboundURL: o.InboundURL,
+		Store: o.Store, Dispatcher: o.Dispatcher, Version: o.Version, StartedAt: o.StartedAt, InboundURL: o.inboundURL,
 		MaxInFlight: o.MaxInFlight, Rate: o.Rate, DatabasePath: o.DatabasePath, Warnings: o.Warnings,
 	})
 }

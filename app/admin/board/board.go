@@ -48,11 +48,12 @@ type Dispatcher interface {
 type Options struct {
 	Store      webhook.Store
 	Dispatcher Dispatcher
-	// Version, StartedAt, InboundURL and MaxInFlight are told as they are.
+	// Version, StartedAt and MaxInFlight are told as they are.
 	Version     string
 	StartedAt   time.Time
-	InboundURL  string
 	MaxInFlight int
+	// InboundURL is where senders post at the moment.
+	InboundURL func() string
 	// Rate is what went on in the last seconds; nil: the last minute stands in.
 	Rate func() api.Rate
 	// DatabasePath is a file on the disk whose room is watched; empty: none is.
@@ -119,7 +120,7 @@ func (b *Board) gather(ctx context.Context, now time.Time) (api.Stats, error) {
 	}
 	subscribers := b.o.Dispatcher.Subscribers()
 	stats := api.Stats{
-		Version: b.o.Version, StartedAt: api.Time{Time: b.o.StartedAt}, InboundURL: b.o.InboundURL,
+		Version: b.o.Version, StartedAt: api.Time{Time: b.o.StartedAt}, InboundURL: b.o.InboundURL(),
 		LastHour: sum(stored.Minutes), LastDay: b.day, Minutes: minutes(stored.Minutes, now),
 		Queue: api.Queue{
 			Pending: stored.Deliveries[webhook.Pending], Retrying: stored.Retrying,

@@ -109,7 +109,7 @@ func (a *appliance) attempt(t *testing.T, to webhook.SubscriberID, ago time.Dura
 }
 
 func (a *appliance) board(change ...func(*board.Options)) *board.Board {
-	o := board.Options{Store: a.store, Dispatcher: a.dispatcher, MaxInFlight: 10}
+	o := board.Options{Store: a.store, Dispatcher: a.dispatcher, MaxInFlight: 10, InboundURL: func() string { return "http://inbound" }}
 	for _, f := range change {
 		f(&o)
 	}
