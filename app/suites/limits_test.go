@@ -260,6 +260,10 @@ func TestFullFileTakesEventsAgainWhenWhatWaitsIsDelivered(t *testing.T) {
 		t.Errorf("after %d events: %d %s, Retry-After %q", accepted, got.status, got.Error, got.header.Get("Retry-After"))
 	}
 	checkShape(t, got)
+	kept, err := a.admin.Rejection(t.Context(), got.RequestID)
+	if err != nil || kept.Check != webhook.CheckStorage {
+		t.Errorf("kept as %+v, %v", kept, err)
+	}
 	until(t, "it to say that it cannot store events", func() bool {
 		_, err := a.admin.Ready(t.Context())
 		return err != nil

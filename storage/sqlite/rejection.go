@@ -23,7 +23,7 @@ const (
 // Reject keeps refused requests. What is too much then goes with the commit;
 // see trimRejections.
 func (s *Store) Reject(_ context.Context, rejections []webhook.Rejection) error {
-	return s.writer.try("reject", func(tx *transaction) error {
+	return s.writer.note("reject", func(tx *transaction) error {
 		for i := range rejections {
 			if err := s.reject(tx, &rejections[i]); err != nil {
 				return err

@@ -101,6 +101,12 @@ func (w *writer) try(what string, run func(*transaction) error) error {
 	return w.submit(&write{what: what, run: run, adds: true}, false)
 }
 
+// note is try for work whose rows are bounded by themselves, so that it is done
+// in a full file too.
+func (w *writer) note(what string, run func(*transaction) error) error {
+	return w.submit(&write{what: what, run: run}, false)
+}
+
 func (w *writer) submit(job *write, wait bool) error {
 	job.done = make(chan error, 1)
 	if err := w.enqueue(job, wait); err != nil {
