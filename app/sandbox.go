@@ -62,6 +62,6 @@ func (s *sender) Send(ctx context.Context, send api.SandboxSend) (api.SandboxAns
 	}
 	return api.SandboxAnswer{
 		Status: a.StatusCode, DurationMS: float64(a.Duration) / float64(time.Millisecond),
-		EventID: a.ID, Duplicate: a.Duplicate(), Error: a.Error, Message: a.Message,
+		EventID: a.ID, Duplicate: a.Duplicate(), Error: a.Error, Message: a.Message, RequestID: a.RequestID,
 	}, nil
 }

@@ -74,10 +74,10 @@ func TestKeysOfTheDashboardAreTextWhileOneWrites(t *testing.T) {
 
 func TestARefusalOfTheInboundDoorIsShown(t *testing.T) {
 	c := sandboxBox()
-	c.answer = api.SandboxAnswer{Status: 401, DurationMS: 3, Error: "invalid_signature", Message: "The signature\x1b[31m is wrong."}
+	c.answer = api.SandboxAnswer{Status: 401, DurationMS: 3, Error: "invalid_signature", Message: "The signature\x1b[31m is wrong.", RequestID: "rej_1"}
 	d := driveAt(t, c, sandboxTab, 120, 40)
 	d.press("ctrl+s")
-	d.see(t, "401", "invalid_signature", `The signature\x1b[31m is wrong.`)
+	d.see(t, "401", "invalid_signature", `The signature\x1b[31m is wrong.`, "rej_1")
 	d.fits(t)
 	c.sendErr = sorry{}
 	d.press("ctrl+s")

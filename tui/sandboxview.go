@@ -137,6 +137,9 @@ func (s *sandbox) answerLines(e *env, a *api.SandboxAnswer, w int) []string {
 	if a.EventID != "" {
 		lines = append(lines, e.paint(dim, text.Cut("  "+string(a.EventID), w)))
 	}
+	if a.RequestID != "" {
+		lines = append(lines, e.paint(dim, text.Cut("  "+string(a.RequestID)+" · 7 shows why", w)))
+	}
 	return lines
 }
 

@@ -73,7 +73,7 @@ func start(t *testing.T) *appliance {
 		Store: a.store, Dispatcher: a.dispatcher, Logger: slog.New(slog.DiscardHandler), Version: "test",
 		Sources: sources, Expects: func(s webhook.Source) string { return "as " + string(s.Scheme) + " does" },
 		Sandbox: echo{}, StartedAt: time.UnixMilli(1), MaxInFlight: 10,
-		InboundURL: func(path string) string { return (&url.URL{Scheme: "http", Host: "inbound", Path: path}).String() },
+		InboundURL:   func(path string) string { return (&url.URL{Scheme: "http", Host: "inbound", Path: path}).String() },
 		DatabasePath: filepath.Join(dir, "pintle.db"), Warnings: func() []string { return []string{"inbound.validate_signature is off"} },
 		Ready: func(context.Context) error { return a.ready },
 		CheckURL: func(url string) error {

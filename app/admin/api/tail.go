@@ -91,9 +91,10 @@ type SandboxAnswer struct {
 	// EventID is the stored event; empty where it was refused.
 	EventID   webhook.EventID `json:"event_id,omitempty"`
 	Duplicate bool            `json:"duplicate,omitempty"`
-	// Error and Message say why it was refused.
-	Error   string `json:"error,omitempty"`
-	Message string `json:"message,omitempty"`
+	// Error and Message say why it was refused, and RequestID names the refusal.
+	Error     string              `json:"error,omitempty"`
+	Message   string              `json:"message,omitempty"`
+	RequestID webhook.RejectionID `json:"request_id,omitempty" doc:"names the refusal, as in GET /rejections/{id}"`
 }
 
 // A Sample is an event to begin with.
