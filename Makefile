@@ -63,9 +63,9 @@ payloads: ## Send GitHub's own payloads through the appliance, byte for byte
 	npm ci --prefix tmp/suites --ignore-scripts --no-audit --no-fund
 	go test -tags suites ./app/suites -run TestGitHubsPayloadsArriveByteForByte -count=1 -timeout 5m -v -modules $(CURDIR)/tmp/suites
 
-slow: ## Attack the appliance with slowhttptest while others are served
+slow: ## Attack the appliance with slowhttptest and a flood while others are served
 	@command -v slowhttptest >/dev/null || { apt-get update -qq && apt-get install -yqq slowhttptest >/dev/null; }
-	go test -tags suites ./app/suites -run TestSlowSendersKeepNobodyElseWaiting -count=1 -timeout 10m -v
+	go test -tags suites ./app/suites -run 'TestSlowSendersKeepNobodyElseWaiting|TestFloodOfRefusalsFillsNothing' -count=1 -timeout 10m -v
 
 h2spec: ## Run h2spec against the TLS listener
 	go test -tags suites ./app/suites -run TestHTTP2ConformsAsFarAsNetHTTPDoes -count=1 -timeout 5m -v

@@ -1,8 +1,9 @@
 // Command bench measures the built appliance from outside, against a relay
 // that does the same work and stores nothing.
 //
-//	go run ./app/bench             all of it, in under three minutes
-//	go run ./app/bench -quick      a look, in under forty seconds
+//	go run ./app/bench             all of it, in about three minutes
+//	go run ./app/bench -quick      a look, in under a minute
+//	go run ./app/bench -only checks  what the inbound checks cost, in half a minute
 //	go run ./app/bench -benchfmt new.txt && go tool benchstat old.txt new.txt
 //
 // Load generator, receivers, relay and appliance are separate processes on
@@ -104,7 +105,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	flags.IntVar(&o.events, "events", 0, "events for one subscriber; ten get a fifth of them (default 30000, quick 5000)")
 	flags.IntVar(&o.connections, "connections", 64, "connections of the load generator")
 	flags.IntVar(&o.concurrency, "concurrency", 10, "requests in flight to one subscriber, as outbound.concurrency")
-	flags.DurationVar(&o.timeout, "timeout", 3*time.Minute, "give up after this time")
+	flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "give up after this time")
 	flags.StringVar(&o.json, "json", "", "write all figures to this file as JSON; - is standard output")
 	flags.StringVar(&o.benchfmt, "benchfmt", "", "write all figures to this file for benchstat; - is standard output")
 	if err := flags.Parse(args); err != nil {

@@ -25,7 +25,9 @@ const stopWithin = 20 * time.Second
 
 // A process is the built binary, serving.
 type process struct {
-	cmd     *exec.Cmd
+	cmd *exec.Cmd
+	// dir holds its database.
+	dir     string
 	inbound string
 	admin   *client.Client
 	done    chan struct{}
@@ -55,7 +57,7 @@ func serve(t *testing.T, binary, text string) *process {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "s")
-	p := &process{inbound: freeAddress(t), done: make(chan struct{})}
+	p := &process{dir: dir, inbound: freeAddress(t), done: make(chan struct{})}
 	file := filepath.Join(dir, "config.toml")
 	text = fmt.Sprintf("[storage]\npath = %q\n[admin]\nlisten = \"\"\nsocket = %q\n[inbound]\nlisten = %q\n%s", filepath.Join(dir, "pintle.db"), socket, p.inbound, text)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -138,6 +140,23 @@ func (p *process) memory(t *testing.T) (now, peak int64) {
 		}
 	}
 	return now, peak
+}
+
+// size returns how many bytes the database has, with what SQLite keeps beside it.
+func (p *process) size(t *testing.T) (bytes int64) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(p.dir, "pintle.db*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bytes += info.Size()
+	}
+	return bytes
 }
 
 // connections counts those that are open between the inbound listener and an

@@ -3,6 +3,7 @@
 package suites
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,6 +78,60 @@ func TestSlowSendersKeepNobodyElseWaiting(t *testing.T) {
 				t.Errorf("the memory grew from %d to %d bytes", before, peak)
 			}
 		})
+	}
+}
+
+// TestFloodOfRefusalsFillsNothing sends what is refused, as fast as it is
+// answered and from several addresses, while signed events come from another.
+func TestFloodOfRefusalsFillsNothing(t *testing.T) {
+	const senders, lasts, growth = 16, 15 * time.Second, 48 << 20
+	p := serve(t, build(t), fmt.Sprintf("secret = %q\n[log]\nlevel = \"warn\"\n", senderSecret.Reveal()))
+	l := legitimate(t, p)
+	until(t, "the first events", func() bool { return l.count() >= legitimateRate })
+	before, _ := p.memory(t)
+	size := p.size(t)
+	end := time.Now().Add(lasts)
+	var refused atomic.Int64
+	var all sync.WaitGroup
+	for n := range senders {
+		all.Go(func() {
+			c, err := dial(t.Context(), fmt.Sprintf("127.0.7.%d", n+1), p.inbound)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			answers := bufio.NewReader(c)
+			for k := 0; time.Now().Before(end); k++ {
+				body := strings.Replace(event(0), `"n":1`, fmt.Sprintf(`"n":"%d-%d"`, n, k), 1)
+				_, err := c.Write(message{body: body, header: []string{"X-Agent-Signature: sha256=" + strings.Repeat("0", 64), "X-Pad: " + strings.Repeat("x", 4<<10)}}.bytes())
+				var got answer
+				if err == nil {
+					got, err = readAnswer(answers, http.MethodPost)
+				}
+				if err != nil || got.Error != "invalid_signature" {
+					t.Errorf("%d %s%s: %v", got.status, got.Status, got.Error, err)
+					return
+				}
+				refused.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	_, peak := p.memory(t)
+	grown := p.size(t) - size
+	waits := l.end(t)
+	p99 := waits[len(waits)*99/100]
+	t.Logf("flood: %d refused in %s; %d events of others, p50 %s, p99 %s, max %s; memory %d MiB, then up to %d MiB; the file grew by %d MiB", refused.Load(), lasts,
+		len(waits), waits[len(waits)/2].Round(time.Millisecond), p99.Round(time.Millisecond), waits[len(waits)-1].Round(time.Millisecond), before>>20, peak>>20, grown>>20)
+	if p99 >= legitimateP99 {
+		t.Errorf("the p99 of the others was %s", p99)
+	}
+	if peak-before > memoryGrowth {
+		t.Errorf("the memory grew from %d to %d bytes", before, peak)
+	}
+	if grown > growth {
+		t.Errorf("the file grew by %d bytes", grown)
 	}
 }
 
