@@ -41,4 +41,9 @@ until_shown 'FOLLOW'
 tmux send-keys -t demo 5
 until_shown 'CAUSE'
 picture dead-letters "Dead letters, grouped by subscriber and cause"
+tmux send-keys -t demo 7
+until_shown 'invalid_signature'
+tmux send-keys -t demo Enter
+until_shown 'Diagnosis'
+picture rejection "A refused request: which checks it passed, which one refused it, and why"
 tmux send-keys -t demo C-c
