@@ -226,6 +226,25 @@ func TestAFloodOfRefusalsIsKeptWithinBounds(t *testing.T) {
 	}
 }
 
+func TestTheCauseOfWrongSignaturesIsLookedForWithinBounds(t *testing.T) {
+	var k kept
+	server, _ := newServer(t, func(s *setup) { s.Keep = k.keep })
+	good := body(time.Now().Unix(), `1`)
+	searched := 0
+	for range 90 {
+		post(t, server, good, header("X-Agent-Signature", sign(good+"\n")))
+		if strings.Contains(k.last(t).Diagnosis, "newline") {
+			searched++
+		}
+	}
+	if searched < 20 || searched > 60 {
+		t.Errorf("the cause of %d of 90 was found", searched)
+	}
+	if r := k.last(t); !strings.Contains(r.Diagnosis, "too many") {
+		t.Errorf("the last one says %q", r.Diagnosis)
+	}
+}
+
 func TestProxyThatIsNotTrustedIsTheDiagnosis(t *testing.T) {
 	var k kept
 	server, _ := newServer(t, func(s *setup) { s.Keep, s.source.AllowIPs = k.keep, prefixes("10.0.0.0/8") })

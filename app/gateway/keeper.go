@@ -30,6 +30,11 @@ const (
 	allRate    = 20 // a second
 	// maxAlike bounds the memory of what is alike.
 	maxAlike = 8192
+	// searchBurst and searchRate bound how often the cause of a wrong signature is
+	// looked for: that takes milliseconds, of which the sender chooses how many.
+	searchBurst = 20
+	searchRate  = 4 // a second
+	unsearched  = "too many signatures are wrong at the moment to look for the cause of this one"
 )
 
 const (
@@ -50,6 +55,9 @@ type keeper struct {
 	mu    sync.Mutex
 	all   *rate.Limiter
 	alike *lru.Cache[alike, *group]
+
+	searching sync.Mutex // one search at a time
+	searches  *rate.Limiter
 }
 
 // alike tells refusals apart.
@@ -72,7 +80,7 @@ func newKeeper(o Options) *keeper {
 	if err != nil {
 		panic(err) // only a size that is not positive is an error
 	}
-	return &keeper{o: o, all: rate.NewLimiter(allRate, allBurst), alike: cache}
+	return &keeper{o: o, all: rate.NewLimiter(allRate, allBurst), alike: cache, searches: rate.NewLimiter(searchRate, searchBurst)}
 }
 
 // refuse keeps a refused request, if it is to be kept, and returns the id that
@@ -141,6 +149,16 @@ func (k *keeper) admit(key alike, now time.Time) (id webhook.RejectionID, unkept
 	return g.last, unkept, true
 }
 
+// explain says why the signature does not verify.
+func (k *keeper) explain(v *visit) string {
+	if !k.searches.AllowN(v.now, 1) {
+		return unsearched
+	}
+	k.searching.Lock()
+	defer k.searching.Unlock()
+	return strings.Join(v.source.verifier.Explain(v.message, v.now), "; ")
+}
+
 // rejection is what is kept of the visit. Texts that a sender has chosen are cut
 // short, and made valid UTF-8.
 func (v *visit) rejection(why *rejection) webhook.Rejection {
@@ -158,7 +176,7 @@ func (v *visit) rejection(why *rejection) webhook.Rejection {
 	switch why.check {
 	case webhook.CheckSignature:
 		r.Expected = v.source.verifier.Expects()
-		r.Diagnosis = cut(strings.Join(v.source.verifier.Explain(v.message, v.now), "; "), maxHead)
+		r.Diagnosis = cut(v.g.keeper.explain(v), maxHead)
 	case webhook.CheckAddress, webhook.CheckRate:
 		r.Diagnosis = v.proxyHint()
 	case webhook.CheckStorage:
