@@ -48,13 +48,18 @@ func (s *share) grow(ctx context.Context, n int64) error {
 		ctx, cancel := context.WithTimeout(ctx, budgetWait)
 		defer cancel()
 		if budget.Acquire(ctx, n) != nil {
-			refused := reject(crowded, "too many requests are being received; nothing was stored, try again")
-			refused.after = retryAfter
-			return refused
+			return tooMany()
 		}
 	}
 	*held += n
 	return nil
+}
+
+// tooMany refuses a request that there is no room for.
+func tooMany() error {
+	refused := reject(crowded, "too many requests are being received; nothing was stored, try again")
+	refused.after = retryAfter
+	return refused
 }
 
 // release gives everything back.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"sync"
@@ -200,6 +201,21 @@ func TestWhatIsKeptHoldsNoSecrets(t *testing.T) {
 	}
 }
 
+func TestASecretInPlaceOfASignatureIsNotKept(t *testing.T) {
+	var k kept
+	server, _ := newServer(t, func(s *setup) { s.Keep = k.keep })
+	for _, wrong := range []string{secret, "sha256=" + secret, `"` + secret + `"`, secret[:12]} {
+		post(t, server, body(time.Now().Unix(), `1`), headers("X-Agent-Signature", wrong, "X-Other", wrong, "X-Hmac-Secret", "hush", "X-Signature-Token", "hush")...)
+		if kept := fmt.Sprintf("%+v", k.last(t)); strings.Contains(kept, secret[:8]) || strings.Contains(kept, "hush") {
+			t.Errorf("%s: kept %s", wrong, kept)
+		}
+	}
+	post(t, server, "{}", func(r *http.Request) { r.URL.Path = "/webhook/" + secret })
+	if r := k.last(t); strings.Contains(r.Path, secret) {
+		t.Errorf("kept the path %s", r.Path)
+	}
+}
+
 func TestAFloodOfRefusalsIsKeptWithinBounds(t *testing.T) {
 	var k kept
 	server, _ := newServer(t, func(s *setup) { s.Keep = k.keep })
@@ -242,6 +258,21 @@ func TestTheCauseOfWrongSignaturesIsLookedForWithinBounds(t *testing.T) {
 	}
 	if r := k.last(t); !strings.Contains(r.Diagnosis, "too many") {
 		t.Errorf("the last one says %q", r.Diagnosis)
+	}
+}
+
+func TestStrayRequestsHideNoSenders(t *testing.T) {
+	var k kept
+	server, _ := newServer(t, func(s *setup) { s.Keep, s.proxies = k.keep, prefixes("127.0.0.1/32") })
+	for i := range 1100 {
+		post(t, server, "null", header("X-Forwarded-For", fmt.Sprintf("192.0.%d.%d", i>>8, i&255)), func(r *http.Request) { r.URL.Path = "/wp-login.php" })
+	}
+	if n := len(k.list); n < 200 || n > 250 {
+		t.Errorf("%d of 1100 were kept", n)
+	}
+	_, answer, _ := post(t, server, "null", header("X-Forwarded-For", "198.51.100.1"))
+	if r := k.last(t); string(r.ID) != answer["request_id"] {
+		t.Errorf("answered %v, kept last %+v", answer, r)
 	}
 }
 
@@ -363,4 +394,56 @@ func TestReadyzTellsWhatIsDegraded(t *testing.T) {
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || response.StatusCode != 200 || answer.Status != "ready" || len(answer.Warnings) != 1 {
 		t.Errorf("%d %+v %v", response.StatusCode, answer, err)
 	}
+}
+
+// A busy publisher answers nobody until it is done.
+type busy struct {
+	came chan bool
+	done chan bool
+}
+
+func (b busy) Publish(context.Context, webhook.Event, webhook.DedupeKey) (webhook.Accepted, []webhook.NewDelivery, error) {
+	b.came <- true
+	<-b.done
+	return webhook.Accepted{}, nil, nil
+}
+
+func TestOneAddressDoesNotTakeThePlacesOfAll(t *testing.T) {
+	const perAddress = 1024
+	b := busy{make(chan bool), make(chan bool)}
+	var s setup
+	newServer(t, func(made *setup) { s = *made })
+	s.Publisher = b
+	g, err := gateway.New(s.Options, gateway.Rules{Sources: []webhook.Source{s.source}, TrustedProxies: prefixes("192.0.2.9/32")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := body(time.Now().Unix(), `1`)
+	signature := sign(text)
+	post := func(address string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("POST", "/webhook/inbound", strings.NewReader(text))
+		r.RemoteAddr = address
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("X-Agent-Signature", signature)
+		w := httptest.NewRecorder()
+		g.ServeHTTP(w, r)
+		return w
+	}
+	var all sync.WaitGroup
+	for range perAddress {
+		all.Go(func() { post("192.0.2.1:1") })
+		<-b.came
+	}
+	if w := post("192.0.2.1:2"); w.Code != 503 || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), `"overloaded"`) {
+		t.Errorf("one more is answered %d %v %s", w.Code, w.Header(), w.Body)
+	}
+	for _, other := range []string{"192.0.2.2:1", "192.0.2.9:1"} {
+		all.Go(func() { post(other) })
+		<-b.came
+	}
+	close(b.done)
+	all.Wait()
+	all.Go(func() { post("192.0.2.1:3") })
+	<-b.came // there is room again
+	all.Wait()
 }

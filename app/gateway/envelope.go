@@ -28,23 +28,21 @@ type envelope struct {
 // parseEnvelope reads a body of the agent scheme. A fault is a [*rejection].
 // The result points into the body.
 func parseEnvelope(body []byte) (*envelope, error) {
-	members, err := strictjson.Object(body)
+	members, err := strictjson.Object(body, "event", "timestamp", "data", "id", "signature")
 	if err != nil {
 		return nil, reject(invalidJSON, "the body is not one JSON object in UTF-8: %v", err)
 	}
 	e := &envelope{}
 	var event, timestamp, id, signature jsontext.Value
-	for i, m := range members {
-		known := map[string]*jsontext.Value{"event": &event, "timestamp": &timestamp, "data": (*jsontext.Value)(&e.data), "id": &id, "signature": &signature}[m.Name]
-		if known == nil {
-			continue
-		}
-		if *known != nil {
+	known := map[string]*jsontext.Value{"event": &event, "timestamp": &timestamp, "data": (*jsontext.Value)(&e.data), "id": &id, "signature": &signature}
+	for _, m := range members {
+		value := known[m.Name]
+		if *value != nil {
 			return nil, reject(invalidJSON, "the body is not one JSON object in UTF-8: %s stands twice", m.Name)
 		}
-		*known = m.Value
+		*value = m.Value
 		if m.Name == "signature" {
-			e.unsigned = strictjson.Without(body, members, i)
+			e.unsigned = strictjson.Without(body, m)
 		}
 	}
 	if e.event, err = strictjson.String(event); err != nil || !webhook.ValidType(e.event) {

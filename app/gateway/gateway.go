@@ -10,6 +10,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -28,6 +29,11 @@ const (
 	ReadTimeout = 10 * time.Second
 	// maxHeaders is how many header fields a request may have.
 	maxHeaders = 100
+	// maxRequests bounds the requests that are being received at a time, and
+	// maxRequestsPerAddress those of one client. Each takes some 12 KiB beside
+	// its body, and HTTP/2 lets a connection have a hundred.
+	maxRequests           = 4096
+	maxRequestsPerAddress = 1024
 	// rateBuckets bounds the addresses whose rate is known.
 	rateBuckets = 65_536
 )
@@ -77,6 +83,7 @@ type Receipt struct {
 type Gateway struct {
 	o      Options
 	memory *memory
+	places *security.Places
 	rates  *security.RateLimiter
 	keeper *keeper
 	rules  atomic.Pointer[rules]
@@ -85,7 +92,7 @@ type Gateway struct {
 // New returns a gateway that judges by the rules. It fails if a source can
 // verify nothing, as with a secret that is no key of its scheme.
 func New(o Options, r Rules) (*Gateway, error) {
-	g := &Gateway{o: o, memory: newMemory(), rates: security.NewRateLimiter(rateBuckets), keeper: newKeeper(o)}
+	g := &Gateway{o: o, memory: newMemory(), places: security.NewPlaces(maxRequests, maxRequestsPerAddress), rates: security.NewRateLimiter(rateBuckets), keeper: newKeeper(o)}
 	return g, g.Use(r)
 }
 
@@ -158,8 +165,16 @@ func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
+	encode(w, v)
+}
+
+// encode writes JSON to be read by people too: sha256=<64 hex digits> stays as
+// it is.
+func encode(w io.Writer, v any) {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
 	// An answer that does not arrive is the asker's to notice.
-	json.NewEncoder(w).Encode(v)
+	_ = encoder.Encode(v)
 }
 
 // receive checks the request and has its event stored. A panic is an internal
@@ -171,6 +186,16 @@ func (v *visit) receive(w http.ResponseWriter) (_ *result, err error) {
 			err = reject(internalError, "the event could not be stored; try again")
 		}
 	}()
+	v.source = v.rules.byPath[v.r.URL.Path]
+	v.client, v.peer = v.rules.proxies.Client(v.r.RemoteAddr, v.r.Header)
+	network := security.Network(v.client)
+	if v.rules.proxies.Trusts(v.client) {
+		network = netip.Addr{} // it does not say whose request it is
+	}
+	if !v.g.places.Take(network) {
+		return nil, tooMany()
+	}
+	defer v.g.places.Leave(network)
 	if err := v.checkHead(); err != nil {
 		return nil, err
 	}

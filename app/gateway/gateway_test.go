@@ -411,6 +411,19 @@ func TestDisabledAndUnchecked(t *testing.T) {
 	}
 }
 
+// TestRefusalIsReadAsItIsMeant: a person reads it in a terminal, as curl shows it.
+func TestRefusalIsReadAsItIsMeant(t *testing.T) {
+	server, _ := newServer(t)
+	response, err := http.Post(server.URL+"/webhook/inbound", "application/json", strings.NewReader(body(time.Now().Unix(), `1`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if raw, _ := io.ReadAll(response.Body); !bytes.Contains(raw, []byte("sha256=<64 hex digits>")) {
+		t.Errorf("%s", raw)
+	}
+}
+
 func TestProbesAnswer(t *testing.T) {
 	server, _ := newServer(t, func(s *setup) { s.Ready = func(context.Context) error { return errors.New("disk on fire") } })
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503} {

@@ -7,12 +7,15 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"github.com/pintle/pintle/app/security"
@@ -28,13 +31,19 @@ const (
 	alikeRate  = 0.2 // a second
 	allBurst   = 1000
 	allRate    = 20 // a second
+	// Those that no source has to do with are bounded apart, and more tightly:
+	// whoever tries the paths of other programs is not to hide why a sender is
+	// refused.
+	strayAlikeBurst = 10
+	strayBurst      = 200
+	strayRate       = 1 // a second
 	// maxAlike bounds the memory of what is alike.
 	maxAlike = 8192
 	// searchBurst and searchRate bound how often the cause of a wrong signature is
 	// looked for: that takes milliseconds, of which the sender chooses how many.
 	searchBurst = 20
 	searchRate  = 4 // a second
-	unsearched  = "too many signatures are wrong at the moment to look for the cause of this one"
+	unsearched  = "the cause was not looked for: too many signatures were wrong at that moment"
 )
 
 const (
@@ -51,13 +60,14 @@ const (
 // keeper keeps what was refused.
 type keeper struct {
 	o Options
+	// explaining is held while it is looked for why a signature is wrong, which
+	// takes megabytes and some tens of milliseconds.
+	explaining *semaphore.Weighted
+	searches   *rate.Limiter // how often that is done
 
-	mu    sync.Mutex
-	all   *rate.Limiter
-	alike *lru.Cache[alike, *group]
-
-	searching sync.Mutex // one search at a time
-	searches  *rate.Limiter
+	mu         sync.Mutex
+	all, stray *rate.Limiter
+	alike      *lru.Cache[alike, *group]
 }
 
 // alike tells refusals apart.
@@ -80,7 +90,10 @@ func newKeeper(o Options) *keeper {
 	if err != nil {
 		panic(err) // only a size that is not positive is an error
 	}
-	return &keeper{o: o, all: rate.NewLimiter(allRate, allBurst), alike: cache, searches: rate.NewLimiter(searchRate, searchBurst)}
+	return &keeper{
+		o: o, explaining: semaphore.NewWeighted(1), searches: rate.NewLimiter(searchRate, searchBurst),
+		all: rate.NewLimiter(allRate, allBurst), stray: rate.NewLimiter(strayRate, strayBurst), alike: cache,
+	}
 }
 
 // refuse keeps a refused request, if it is to be kept, and returns the id that
@@ -132,12 +145,16 @@ func logged(r *webhook.Rejection, err error) []slog.Attr {
 func (k *keeper) admit(key alike, now time.Time) (id webhook.RejectionID, unkept int, keep bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	all, burst := k.all, alikeBurst
+	if key.source == "" {
+		all, burst = k.stray, strayAlikeBurst
+	}
 	g, known := k.alike.Get(key)
 	if !known {
-		g = &group{limiter: rate.NewLimiter(alikeRate, alikeBurst)}
+		g = &group{limiter: rate.NewLimiter(alikeRate, burst)}
 		k.alike.Add(key, g)
 	}
-	if !g.limiter.AllowN(now, 1) || !k.all.AllowN(now, 1) {
+	if !g.limiter.AllowN(now, 1) || !all.AllowN(now, 1) {
 		g.unkept++
 		if g.last == "" {
 			return k.o.IDs.Rejection(now), 0, false
@@ -149,23 +166,13 @@ func (k *keeper) admit(key alike, now time.Time) (id webhook.RejectionID, unkept
 	return g.last, unkept, true
 }
 
-// explain says why the signature does not verify.
-func (k *keeper) explain(v *visit) string {
-	if !k.searches.AllowN(v.now, 1) {
-		return unsearched
-	}
-	k.searching.Lock()
-	defer k.searching.Unlock()
-	return strings.Join(v.source.verifier.Explain(v.message, v.now), "; ")
-}
-
 // rejection is what is kept of the visit. Texts that a sender has chosen are cut
-// short, and made valid UTF-8.
+// short, made valid UTF-8, and hold no secret.
 func (v *visit) rejection(why *rejection) webhook.Rejection {
 	r := webhook.Rejection{
 		At: v.now, Source: v.sourceName(), Status: why.status, Code: why.code, Message: why.message, Check: why.check, Rule: why.rule,
-		Peer: v.peer, Client: v.client, Skew: v.skew, EventType: v.eventType, SenderKey: v.senderKey,
-		Method: cut(v.r.Method, maxText), Path: cut(v.r.URL.Path, maxText), Header: v.head(), BodySize: int64(len(v.body)),
+		Peer: v.peer, Client: v.client, Skew: v.skew, EventType: v.kept(v.eventType, maxText), SenderKey: v.kept(v.senderKey, maxText),
+		Method: v.kept(v.r.Method, maxText), Path: v.kept(v.r.URL.Path, maxText), Header: v.head(), BodySize: int64(len(v.body)),
 	}
 	r.ASN, r.Organisation = v.rules.asns.Lookup(v.client)
 	r.Organisation = cut(r.Organisation, maxText)
@@ -176,7 +183,7 @@ func (v *visit) rejection(why *rejection) webhook.Rejection {
 	switch why.check {
 	case webhook.CheckSignature:
 		r.Expected = v.source.verifier.Expects()
-		r.Diagnosis = cut(v.g.keeper.explain(v), maxHead)
+		r.Diagnosis = v.kept(v.explain(), maxHead)
 	case webhook.CheckAddress, webhook.CheckRate:
 		r.Diagnosis = v.proxyHint()
 	case webhook.CheckStorage:
@@ -185,6 +192,29 @@ func (v *visit) rejection(why *rejection) webhook.Rejection {
 		}
 	}
 	return r
+}
+
+// explain says why the signature is wrong. A panic costs no more than that.
+func (v *visit) explain() (cause string) {
+	defer func() {
+		if p := recover(); p != nil {
+			v.g.o.Logger.Error("panic while explaining a signature", "panic", p, "stack", string(debug.Stack()))
+			cause = "the cause was not found; the log says more"
+		}
+	}()
+	if !v.g.keeper.searches.AllowN(v.now, 1) {
+		return unsearched
+	}
+	explaining := v.g.keeper.explaining
+	if !explaining.TryAcquire(1) {
+		ctx, cancel := context.WithTimeout(v.r.Context(), budgetWait)
+		defer cancel()
+		if explaining.Acquire(ctx, 1) != nil {
+			return unsearched
+		}
+	}
+	defer explaining.Release(1)
+	return strings.Join(v.source.verifier.Explain(v.message, v.now), "; ")
 }
 
 // head is the header of the request, a line for each field, sorted by name, with
@@ -197,7 +227,7 @@ func (v *visit) head() string {
 	slices.Sort(names)
 	var b strings.Builder
 	line := func(name, value string) {
-		b.WriteString(cut(name, maxValue) + ": " + cut(value, maxValue) + "\n")
+		b.WriteString(v.kept(name, maxValue) + ": " + v.kept(value, maxValue) + "\n")
 	}
 	line("Host", v.r.Host)
 	for _, name := range names {
@@ -212,27 +242,35 @@ func (v *visit) head() string {
 }
 
 // shown is what may be seen of the value of a header. Of a signature that is
-// its beginning.
+// its beginning, unless a secret came in its place.
 func (v *visit) shown(name, value string) string {
 	lower := strings.ToLower(name)
+	own := v.source != nil && http.CanonicalHeaderKey(v.source.Form.Header) == name
 	switch {
-	case strings.Contains(lower, "signature") || strings.Contains(lower, "hmac") ||
-		v.source != nil && http.CanonicalHeaderKey(v.source.Form.Header) == name:
+	case v.rules.hold(value), !own && lower != "idempotency-key" && webhook.CredentialHeader(name):
+		return webhook.HiddenValue
+	case own || strings.Contains(lower, "signature") || strings.Contains(lower, "hmac"):
 		if len(value) > shownSignature {
 			value = value[:shownSignature] + "…"
 		}
-		return value
-	case lower != "idempotency-key" && webhook.CredentialHeader(name):
-		return webhook.HiddenValue
 	}
 	return value
 }
 
-// cut returns the text without what is no UTF-8, nor a control character, and at
-// most so many bytes of it.
+// kept is what is kept of a text that a sender has chosen: it may have put a
+// secret anywhere.
+func (v *visit) kept(s string, most int) string {
+	if v.rules.hold(s) {
+		return webhook.HiddenValue
+	}
+	return cut(s, most)
+}
+
+// cut returns the text without what is no UTF-8, nor a control character or the
+// end of a line, and at most so many bytes of it.
 func cut(s string, most int) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
 			return '�'
 		}
 		return r

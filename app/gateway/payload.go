@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -88,9 +89,9 @@ func (v *visit) readPayload() (*reading, error) {
 	if err := strictjson.Check(v.body); err != nil {
 		return nil, reject(invalidJSON, "the body is not JSON in UTF-8: %v", err)
 	}
-	if text := bytes.TrimSpace(v.body); text[0] == '{' {
+	if names := v.source.places.members; len(names) > 0 && bytes.TrimSpace(v.body)[0] == '{' {
 		var err error
-		if v.members, err = strictjson.Object(v.body); err != nil {
+		if v.members, err = strictjson.Object(v.body, names...); err != nil {
 			return nil, reject(invalidJSON, "the body is not JSON in UTF-8: %v", err)
 		}
 	}
@@ -210,7 +211,11 @@ func (s search) String() string {
 }
 
 // places are where a source's requests have what is read from them.
-type places struct{ eventType, id, time search }
+type places struct {
+	eventType, id, time search
+	// members are the names in the body with which they begin.
+	members []string
+}
 
 // placesOf returns the places of the source: those that it names, and otherwise
 // those of its scheme. Nothing is ever taken for the id only because it is
@@ -219,17 +224,17 @@ func placesOf(s *webhook.Source) places {
 	var p places
 	switch s.Scheme {
 	case webhook.SchemeStripe:
-		p = places{search{"body:type"}, search{"body:id"}, search{"body:created"}}
+		p = places{search{"body:type"}, search{"body:id"}, search{"body:created"}, nil}
 	case webhook.SchemeGitHub:
-		p = places{search{"header:X-GitHub-Event"}, search{"header:X-GitHub-Delivery"}, nil}
+		p = places{search{"header:X-GitHub-Event"}, search{"header:X-GitHub-Delivery"}, nil, nil}
 	case webhook.SchemeGitLab:
-		p = places{search{"body:object_kind", "body:event_name", "header:X-Gitlab-Event"}, search{"header:Idempotency-Key", "header:X-Gitlab-Webhook-UUID"}, nil}
+		p = places{search{"body:object_kind", "body:event_name", "header:X-Gitlab-Event"}, search{"header:Idempotency-Key", "header:X-Gitlab-Webhook-UUID"}, nil, nil}
 	case webhook.SchemeShopify:
-		p = places{search{"header:X-Shopify-Topic"}, search{"header:X-Shopify-Webhook-Id"}, search{"header:X-Shopify-Triggered-At"}}
+		p = places{search{"header:X-Shopify-Topic"}, search{"header:X-Shopify-Webhook-Id"}, search{"header:X-Shopify-Triggered-At"}, nil}
 	case webhook.SchemeSlack:
-		p = places{search{"body:event.type", "body:type"}, search{"body:event_id"}, search{"body:event_time"}}
+		p = places{search{"body:event.type", "body:type"}, search{"body:event_id"}, search{"body:event_time"}, nil}
 	default:
-		p = places{search{"body:type", "body:event"}, nil, search{"body:timestamp"}}
+		p = places{search{"body:type", "body:event"}, nil, search{"body:timestamp"}, nil}
 	}
 	for _, own := range []struct {
 		place webhook.Place
@@ -237,6 +242,15 @@ func placesOf(s *webhook.Source) places {
 	}{{s.TypeFrom, &p.eventType}, {s.IDFrom, &p.id}, {s.TimeFrom, &p.time}} {
 		if own.place != "" {
 			*own.at = search{own.place}
+		}
+	}
+	if s.Scheme == webhook.SchemeSlack {
+		p.members = []string{"type", "challenge"}
+	}
+	for _, place := range slices.Concat(p.eventType, p.id, p.time) {
+		if path, ok := strings.CutPrefix(string(place), inBody); ok {
+			name, _, _ := strings.Cut(path, ".")
+			p.members = append(p.members, name)
 		}
 	}
 	return p
@@ -286,14 +300,15 @@ func scalar(value jsontext.Value) string {
 }
 
 // anyTime reads a time in Unix seconds or milliseconds, or as in RFC 3339, and
-// returns it in Unix seconds; zero: it is none of these.
+// returns it in Unix seconds; zero: it is none of these, such as one in
+// microseconds.
 func anyTime(text string) int64 {
 	if at, err := time.Parse(time.RFC3339, text); err == nil {
 		return max(at.Unix(), 0)
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	switch {
-	case err != nil || n < 0:
+	case err != nil || n < 0 || n >= 1000*firstMillis:
 		return 0
 	case n >= firstMillis:
 		return n / 1000

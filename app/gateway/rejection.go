@@ -105,8 +105,7 @@ func (r *rejection) write(w http.ResponseWriter, id webhook.RejectionID) {
 		header.Set("Connection", "close")
 	}
 	w.WriteHeader(r.status)
-	// An answer that does not arrive is the sender's to notice.
-	json.NewEncoder(w).Encode(answer{r.code, r.message, id})
+	encode(w, answer{r.code, r.message, id})
 }
 
 // An answer is the body of every refusal.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/pintle/pintle/app/security"
@@ -26,6 +27,21 @@ type rules struct {
 	byPath  map[string]*source
 	proxies *security.Proxies
 	asns    *security.ASNDatabase
+	// secrets are how those of all sources begin, so that one which comes where
+	// it does not belong is not kept with the request.
+	secrets []string
+}
+
+// secretBeginning is by how many bytes a secret is recognised, so that one that
+// was cut short is too. One of fewer than secretLeast could be part of any word.
+const (
+	secretBeginning = 12
+	secretLeast     = 8
+)
+
+// hold reports whether one of the secrets stands in the text.
+func (r *rules) hold(text string) bool {
+	return slices.ContainsFunc(r.secrets, func(begin string) bool { return strings.Contains(text, begin) })
 }
 
 // A source is a [webhook.Source] made ready for use.
@@ -42,6 +58,13 @@ func newRules(r Rules) (*rules, error) {
 		verifier, err := signature.NewVerifier(s.Scheme, s.Form, s.Secrets)
 		if err != nil {
 			return nil, fmt.Errorf("source %s: %w", s.Name, err)
+		}
+		for _, secret := range s.Secrets {
+			// Senders leave the prefix of Standard Webhooks out.
+			text := strings.TrimPrefix(secret.Reveal(), webhook.SecretPrefix)
+			if len(text) >= secretLeast {
+				made.secrets = append(made.secrets, text[:min(len(text), secretBeginning)])
+			}
 		}
 		made.byPath[s.Path] = &source{
 			Source: s, verifier: verifier, allowlist: security.NewAllowlist(s.AllowIPs, s.AllowASNs), places: placesOf(&s),

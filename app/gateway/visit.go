@@ -26,7 +26,7 @@ type visit struct {
 	source       *source             // nil: no source has the path
 	client, peer netip.Addr          // the zero Addr until they are looked at
 	body         []byte              // what was read of it
-	members      []strictjson.Member // of the body, where it is an object and is looked into
+	members      []strictjson.Member // of the body, those that something is read from
 	message      signature.Message
 	// skew is how far the request's time is ahead of ours, in seconds; nil
 	// until it is known.
@@ -53,8 +53,6 @@ func addrText(addr netip.Addr) string {
 
 // checkHead makes the checks that need no body, in their order.
 func (v *visit) checkHead() error {
-	v.client, v.peer = v.rules.proxies.Client(v.r.RemoteAddr, v.r.Header)
-	v.source = v.rules.byPath[v.r.URL.Path]
 	switch {
 	case v.source == nil:
 		return reject(unknownSource, "there is no source at this path")
@@ -144,7 +142,7 @@ func (v *visit) checkSender(read *reading) error {
 			return v.unsigned(err)
 		}
 	}
-	if proof.ID != "" {
+	if proof.ID != "" && v.source.IDFrom == "" {
 		if err := v.name(read, proof.ID); err != nil {
 			return err
 		}

@@ -140,8 +140,15 @@ func (c *Certificate) Err() error {
 	return c.err
 }
 
-// Names returns the DNS names of the certificate in force.
-func (c *Certificate) Names() []string { return slices.Clone(c.inForce.Load().Leaf.DNSNames) }
+// Names returns the DNS names and IP addresses of the certificate in force.
+func (c *Certificate) Names() []string {
+	leaf := c.inForce.Load().Leaf
+	names := slices.Clone(leaf.DNSNames)
+	for _, address := range leaf.IPAddresses {
+		names = append(names, address.String())
+	}
+	return names
+}
 
 // NotAfter is when the certificate in force expires.
 func (c *Certificate) NotAfter() time.Time { return c.inForce.Load().Leaf.NotAfter }

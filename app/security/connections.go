@@ -26,18 +26,13 @@ type ConnectionLimits struct {
 // accepted and closed at once, since the system would otherwise keep it waiting
 // in its queue, and those behind it too.
 func LimitConnections(l net.Listener, limits ConnectionLimits) net.Listener {
-	return &limitedListener{Listener: l, limits: limits, from: make(map[netip.Addr]int)}
+	return &limitedListener{Listener: l, limits: limits, places: NewPlaces(limits.Total, limits.PerAddress)}
 }
 
 type limitedListener struct {
 	net.Listener
 	limits ConnectionLimits
-
-	mu    sync.Mutex
-	total int
-	// from counts the connections from each network, as far as PerAddress is
-	// for them. Its size is bounded by what is open.
-	from map[netip.Addr]int
+	places *Places
 }
 
 // Accept returns the next connection that is within the limits.
@@ -48,8 +43,8 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		counted := l.counted(conn)
-		if l.admit(counted) {
-			return &limitedConn{Conn: conn, closed: sync.OnceFunc(func() { l.release(counted) })}, nil
+		if l.places.Take(counted) {
+			return &limitedConn{Conn: conn, closed: sync.OnceFunc(func() { l.places.Leave(counted) })}, nil
 		}
 		if l.limits.OnRefuse != nil {
 			l.limits.OnRefuse(conn)
@@ -69,34 +64,6 @@ func (l *limitedListener) counted(conn net.Conn) netip.Addr {
 		return netip.Addr{}
 	}
 	return Network(peer)
-}
-
-func (l *limitedListener) admit(counted netip.Addr) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.limits.Total > 0 && l.total >= l.limits.Total {
-		return false
-	}
-	if counted.IsValid() {
-		if l.from[counted] >= l.limits.PerAddress {
-			return false
-		}
-		l.from[counted]++
-	}
-	l.total++
-	return true
-}
-
-func (l *limitedListener) release(counted netip.Addr) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.total--
-	if !counted.IsValid() {
-		return
-	}
-	if l.from[counted]--; l.from[counted] == 0 {
-		delete(l.from, counted)
-	}
 }
 
 // A limitedConn counts until it is closed.

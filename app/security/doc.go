@@ -3,7 +3,8 @@
 // What a request meets on its way in, in this order:
 //
 //   - [LimitConnections] bounds how many connections there are, all together and
-//     from one network, before a byte is read.
+//     from one network, before a byte is read; [Places] does so for requests,
+//     of which a connection may have many.
 //   - [Proxies] finds who sent a request: the other end of the connection, or,
 //     if that is a trusted proxy, whom the proxies saw. A header alone never
 //     decides it.

@@ -190,14 +190,17 @@ func (v *Verifier) explainToken(m *Message) []string {
 }
 
 // explainVersions says so where the signature and the secrets are of different
-// versions of Standard Webhooks.
+// versions of Standard Webhooks, or too many are of the one that costs most.
 func (v *Verifier) explainVersions(c *claim) string {
 	if v.scheme != webhook.SchemeStandard {
 		return ""
 	}
 	symmetric, _ := v.layout.digest.holds(c.signature, " ")
-	asymmetric := holdsEd25519(c.signature)
+	count := countEd25519(c.signature)
+	asymmetric := count > 0
 	switch {
+	case count > maxEd25519 && len(v.publics) > 0:
+		return fmt.Sprintf("%s lists %d v1a signatures, and at most %d are read", c.place, count, maxEd25519)
 	case symmetric && !asymmetric && len(v.keys) == 0 && len(v.publics) > 0:
 		return fmt.Sprintf("%s holds v1, which a shared secret verifies, and only public keys (%s) are set", c.place, publicPrefix)
 	case asymmetric && !symmetric && len(v.publics) == 0:

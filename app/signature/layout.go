@@ -158,7 +158,9 @@ func parseTemplate(template string) (before, after []piece, err error) {
 		p := piece{literal, rest}
 		if begin := strings.IndexByte(rest, '{'); begin > 0 {
 			p.text = rest[:begin]
-		} else if end := strings.IndexByte(rest, '}'); begin == 0 && end > 0 {
+		} else if end := 1 + strings.IndexAny(rest[1:], "{}"); begin == 0 && end > 0 && rest[end] == '{' {
+			p.text = rest[:end] // a brace that is signed
+		} else if begin == 0 && end > 0 {
 			p.text = rest[:end+1]
 			switch p.text {
 			case "{body}":

@@ -135,12 +135,13 @@ func (s *search) symmetric(variants ...variant) bool {
 
 // asymmetric reports whether a v1a signature that came was made so.
 func (s *search) asymmetric(variants ...variant) bool {
-	if len(s.v.publics) == 0 || !holdsEd25519(s.c.signature) {
+	count := countEd25519(s.c.signature)
+	if len(s.v.publics) == 0 || count == 0 || count > maxEd25519 {
 		return false
 	}
 	a := s.attempt(variants)
 	// A verification costs as much as hashing some tens of kilobytes.
-	if s.hashed += len(a.body) + 64<<10; s.hashed > maxHashed {
+	if s.hashed += count * len(s.v.publics) * (len(a.body) + 64<<10); s.hashed > maxHashed {
 		return false
 	}
 	return verifyEd25519(s.v.publics, s.c.signature, slices.Concat(a.before, a.body, a.after))
@@ -243,8 +244,10 @@ func (s *search) keys() []variant {
 			add("with what follows "+webhook.SecretPrefix+" as it is written: it must be decoded from base64", []byte(encoded))
 		case standard && isBase64:
 			add("with what the secret is the base64 of: here it is taken as written, unless "+webhook.SecretPrefix+" stands before it", decoded)
-		case prefixed && isBase64:
-			add("with what follows "+webhook.SecretPrefix+" decoded from base64: this scheme takes the secret as it is written", decoded)
+		case prefixed:
+			if isBase64 {
+				add("with what follows "+webhook.SecretPrefix+" decoded from base64: this scheme takes the secret as it is written", decoded)
+			}
 			add("with what follows "+webhook.SecretPrefix+" only: the prefix is a part of the secret", []byte(encoded))
 		case isBase64:
 			add("with what the secret is the base64 of: this scheme takes it as it is written", decoded)

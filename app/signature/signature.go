@@ -52,7 +52,7 @@
 // has one value, over all its spellings: two are refused, since the next
 // program might choose the other one. Hexadecimal digits may be in either case;
 // base64 has exactly one spelling, padded and in the standard alphabet. At most
-// 16 signatures are read of a list.
+// 16 signatures are read of a list, and 4 of Ed25519.
 //
 // # Checking
 //

@@ -19,6 +19,9 @@ const (
 	standardLength = len(standardPrefix) + (sha256.Size+2)/3*4
 
 	ed25519Prefix = "v1a,"
+	// maxEd25519 bounds the v1a signatures in one header: to check one takes as
+	// long as to hash the body twice, for each of the keys.
+	maxEd25519 = 4
 	// The prefixes of Ed25519 keys.
 	publicPrefix  = "whpk_"
 	privatePrefix = "whsk_"
@@ -169,12 +172,12 @@ func verifyEd25519(keys []ed25519.PublicKey, list string, signed []byte) bool {
 	return match
 }
 
-// holdsEd25519 reports whether one of the signatures in the list is a v1a.
-func holdsEd25519(list string) bool {
+// countEd25519 says how many of the signatures in the list are v1a.
+func countEd25519(list string) (n int) {
 	for item := range strings.SplitSeq(list, " ") {
 		if _, ok := cutEd25519(item); ok {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }

@@ -97,10 +97,14 @@ func (v *Verifier) Verify(m Message) (Proof, error) {
 func (v *Verifier) checkForm(c *claim) error {
 	l := v.layout
 	ok, items := l.digest.holds(c.signature, l.separator)
-	if !ok && v.scheme == webhook.SchemeStandard && len(v.publics) > 0 && items <= maxSignatures {
-		ok = holdsEd25519(c.signature)
+	asymmetric := 0
+	if len(v.publics) > 0 && items <= maxSignatures {
+		asymmetric = countEd25519(c.signature)
+		ok = ok || asymmetric > 0
 	}
 	switch {
+	case asymmetric > maxEd25519:
+		return fault(ErrMalformed, "%s lists %d v1a signatures; at most %d are read", c.place, asymmetric, maxEd25519)
 	case items > maxSignatures:
 		return fault(ErrMalformed, "%s lists %d signatures; at most %d are read", c.place, items, maxSignatures)
 	case !ok:

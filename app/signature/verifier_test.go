@@ -232,6 +232,7 @@ func TestListsOfSignatures(t *testing.T) {
 	stripe := func(value string) map[string]string { return map[string]string{"Stripe-Signature": value} }
 	standard := func(value string) map[string]string { return with(stamped, "Webhook-Signature", value) }
 	good, wrong := "v1="+vectorStampedHex, "v1="+vectorHex
+	wrongV1a := "v1a," + strings.Repeat("A", 86) + "=="
 	for _, c := range []struct {
 		name   string
 		scheme webhook.Scheme
@@ -255,6 +256,8 @@ func TestListsOfSignatures(t *testing.T) {
 		{"standard v1a, other spelling of the same bytes", webhook.SchemeStandard, vectorPublic, standard(strings.Replace(vectorV1a, "BQ==", "BR==", 1)), signature.ErrMalformed},
 		{"standard, too many", webhook.SchemeStandard, vectorWhsec, standard(strings.Repeat(vectorOld+" ", 16) + vectorStandard), signature.ErrMalformed},
 		{"standard, as many as are read", webhook.SchemeStandard, vectorWhsec, standard(strings.Repeat(vectorOld+" ", 15) + vectorStandard), nil},
+		{"standard v1a, as many as are read", webhook.SchemeStandard, vectorPublic, standard(strings.Repeat(wrongV1a+" ", 3) + vectorV1a), nil},
+		{"standard v1a, too many", webhook.SchemeStandard, vectorPublic, standard(strings.Repeat(wrongV1a+" ", 4) + vectorV1a), signature.ErrMalformed},
 		{"github, a list is none", webhook.SchemeGitHub, vectorSecret, map[string]string{"X-Hub-Signature-256": vectorAgent + "," + vectorAgent}, signature.ErrMalformed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -453,5 +456,17 @@ func TestExpectsSaysTheForm(t *testing.T) {
 		if got := verifier(t, c.scheme, c.form, c.secrets...).Expects(); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", c.scheme, got, c.want)
 		}
+	}
+}
+
+func TestABraceThatBeginsNoPlaceholderIsSigned(t *testing.T) {
+	form := webhook.SignatureForm{Header: "X-Mac", Algorithm: "sha256", Encoding: "hex", Template: `{{"a": {body}}`}
+	plain := webhook.SignatureForm{Header: "X-Mac", Algorithm: "sha256", Encoding: "hex", Template: "{body}"}
+	header, err := signature.Sign(webhook.SchemeHMAC, plain, vectorSecret, "", 0, []byte(`{{"a": 1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := verifier(t, webhook.SchemeHMAC, form, vectorSecret).Verify(signature.Message{Header: header, Body: []byte("1")}); err != nil {
+		t.Error(err)
 	}
 }

@@ -31,11 +31,15 @@ type Member struct {
 	// Start is where the quoted name begins in the body, and End is where the
 	// value ends, in bytes.
 	Start, End int
+	// from and to are what is cut out with it; see [Without].
+	from, to int
 }
 
-// Object returns the members of the object in their order. Whether a name may
-// stand twice is for the caller to say.
-func Object(body []byte) ([]Member, error) {
+// Object returns the members of the object in their order: all of them, or, if
+// names are given, those called so, and of each name the first two. A member
+// takes many times the memory of its text, so that who reads a stranger's body
+// asks for names. Whether a name may stand twice is for the caller to say.
+func Object(body []byte, names ...string) ([]Member, error) {
 	if err := checkText(body); err != nil {
 		return nil, err
 	}
@@ -48,17 +52,18 @@ func Object(body []byte) ([]Member, error) {
 		return nil, errors.New("it is not an object")
 	}
 	members := make([]Member, 0, 5)
+	end := 0          // of the member before
+	var first *Member // as long as no other has come
 	for d.PeekKind() != '}' {
 		quoted, err := d.ReadValue()
 		if err != nil {
 			return nil, describe(err)
 		}
 		m := Member{Start: int(d.InputOffset()) - len(quoted)}
-		if m.Name, err = String(quoted); err != nil {
-			// Half a surrogate pair stands for no character, and so in no name
-			// that anybody asks for.
-			m.Name = string(quoted)
+		if first != nil {
+			first.to, first = m.Start, nil
 		}
+		name, wanted := wantedName(quoted, names)
 		value, err := d.ReadValue()
 		if err != nil {
 			return nil, describe(err)
@@ -67,8 +72,19 @@ func Object(body []byte) ([]Member, error) {
 			return nil, fmt.Errorf("a value is nested deeper than %d", MaxDepth)
 		}
 		m.End = int(d.InputOffset())
-		m.Value = body[m.End-len(value) : m.End : m.End]
+		isFirst := end == 0
+		m.from, m.to, end = end, m.End, m.End
+		if isFirst {
+			m.from = m.Start
+		}
+		if !wanted || len(names) > 0 && count(members, name) == 2 {
+			continue
+		}
+		m.Name, m.Value = name, body[m.End-len(value):m.End:m.End]
 		members = append(members, m)
+		if isFirst {
+			first = &members[0]
+		}
 	}
 	if _, err := d.ReadToken(); err != nil {
 		return nil, describe(err)
@@ -79,19 +95,40 @@ func Object(body []byte) ([]Member, error) {
 	return members, nil
 }
 
-// Without returns the body of these members with one of them cut out, together
-// with what joins it to the member before it, or, where it stands first, to the
-// one after it.
-func Without(body []byte, members []Member, i int) []byte {
-	from, to := members[i].Start, members[i].End
-	switch {
-	case i > 0:
-		from = members[i-1].End
-	case len(members) > 1:
-		to = members[1].Start
+// wantedName returns the name, and whether it is one of the names; all are if
+// there are none.
+func wantedName(quoted jsontext.Value, names []string) (name string, wanted bool) {
+	if inner := quoted[1 : len(quoted)-1]; len(names) > 0 && bytes.IndexByte(inner, '\\') < 0 {
+		for _, name := range names {
+			if string(inner) == name {
+				return name, true
+			}
+		}
+		return "", false
 	}
-	return slices.Concat(body[:from], body[to:])
+	name, err := String(quoted)
+	if err != nil {
+		// Half a surrogate pair stands for no character, and so in no name
+		// that anybody asks for.
+		name = string(quoted)
+	}
+	return name, len(names) == 0 || slices.Contains(names, name)
 }
+
+// count says how many members are called so.
+func count(members []Member, name string) (n int) {
+	for _, m := range members {
+		if m.Name == name {
+			n++
+		}
+	}
+	return n
+}
+
+// Without returns the body with a member of it cut out, together with what
+// joins it to the member before it, or, where it stands first, to the one after
+// it.
+func Without(body []byte, m Member) []byte { return slices.Concat(body[:m.from], body[m.to:]) }
 
 // String reads a JSON string. The value nil, of a member that is not there, is
 // none.

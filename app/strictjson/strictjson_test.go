@@ -109,9 +109,46 @@ func FuzzWithout(f *testing.F) {
 				}
 				return
 			}
-			if got := string(strictjson.Without(body, members, place)); got != want {
+			if picked, err := strictjson.Object(body, "signature"); err != nil || len(picked) != 1 {
+				t.Fatalf("%q: %v, %v", body, picked, err)
+			} else if got := string(strictjson.Without(body, picked[0])); got != want {
+				t.Fatalf("signature at place %d, asked for alone: cut to %q, want %q", place, got, want)
+			}
+			if got := string(strictjson.Without(body, members[place])); got != want {
 				t.Fatalf("signature at place %d: cut to %q, want %q", place, got, want)
 			}
 		}
 	})
+}
+
+func TestOfNamesThatWereAskedForNoMoreThanTwoAreKept(t *testing.T) {
+	body := []byte(`{` + strings.Repeat(`"a":1,"\u0062":2,"":0,`, 1000) + `"c":3}`)
+	members, err := strictjson.Object(body, "c", "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	for _, m := range members {
+		got += m.Name + "=" + string(m.Value) + " "
+	}
+	if got != "b=2 b=2 c=3 " {
+		t.Errorf("kept %s", got)
+	}
+	if made := testing.AllocsPerRun(10, func() { strictjson.Object(body, "c", "b") }); made > 1100 {
+		t.Errorf("%g pieces of memory are taken for 3001 members", made)
+	}
+}
+
+func TestMembersAreCutOutWhicheverWereAskedFor(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"s":1}`: `{}`, `{ "s":1 , "x":2}`: `{ "x":2}`, `{"x":2 , "s":1 , "y":3}`: `{"x":2 , "y":3}`, `{"x":2, "s":1 }`: `{"x":2 }`,
+	} {
+		members, err := strictjson.Object([]byte(body), "s")
+		if err != nil || len(members) != 1 {
+			t.Fatalf("%s: %v, %v", body, members, err)
+		}
+		if got := string(strictjson.Without([]byte(body), members[0])); got != want {
+			t.Errorf("%s: cut to %s, want %s", body, got, want)
+		}
+	}
 }

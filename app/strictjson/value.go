@@ -53,7 +53,7 @@ func Find(members []Member, names ...string) (jsontext.Value, error) {
 	if found.Kind() != '{' {
 		return nil, nil
 	}
-	below, err := Object(found)
+	below, err := Object(found, names[1])
 	if err != nil {
 		return nil, err
 	}

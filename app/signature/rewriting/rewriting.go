@@ -237,8 +237,8 @@ func (b Body) All() iter.Seq2[string, []byte] {
 					name                   string
 				}{
 					{name: ""},
-					{slashes: true, unicode: true, name: ", slashes and other than ASCII escaped, as PHP writes it"},
-					{unicode: true, name: ", other than ASCII escaped"},
+					{slashes: true, unicode: true, name: ", slashes and non-ASCII escaped, as PHP writes it"},
+					{unicode: true, name: ", non-ASCII escaped"},
 					{slashes: true, name: ", slashes escaped"},
 					{html: true, name: ", < > & escaped, as Go writes it"},
 				} {
