@@ -258,21 +258,25 @@ func (a *App) serveAdmin(c *config.Config, handlers admin.Handlers, certificate 
 // loadSecret returns the secret of the inbound endpoint: the configured one, or
 // the one that was made at the first start, which may be this one.
 func loadSecret(ctx context.Context, store webhook.Store, configured webhook.Secret) (_ webhook.Secret, fresh bool, err error) {
-	if configured != "" {
-		return configured, false, nil
-	}
-	kept, err := store.Setting(ctx, inboundSecret)
-	if err == nil {
-		return webhook.Secret(kept), false, nil
-	}
+	secret, err := knownSecret(ctx, store, configured)
 	if !errors.Is(err, webhook.ErrNotFound) {
-		return "", false, err
+		return secret, false, err
 	}
-	secret := webhook.NewSecret()
+	secret = webhook.NewSecret()
 	if err := store.PutSetting(ctx, inboundSecret, secret.Reveal()); err != nil {
 		return "", false, fmt.Errorf("keep inbound secret: %w", err)
 	}
 	return secret, true, nil
+}
+
+// knownSecret returns the configured secret or the one that was made at the first
+// start; [webhook.ErrNotFound] if there is neither.
+func knownSecret(ctx context.Context, store webhook.Store, configured webhook.Secret) (webhook.Secret, error) {
+	if configured != "" {
+		return configured, nil
+	}
+	kept, err := store.Setting(ctx, inboundSecret)
+	return webhook.Secret(kept), err
 }
 
 // serve runs a server until its stop, which waits for its requests.

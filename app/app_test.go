@@ -95,6 +95,23 @@ func TestSecretIsMadeOnceAndKept(t *testing.T) {
 	stop(t, a)
 }
 
+func TestReloadMakesNoSecretThatNobodySees(t *testing.T) {
+	c := configure(t, "inbound.secret=configured")
+	a, err := start(t, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, a)
+	next := *c
+	next.Inbound.Secret = ""
+	if _, err := a.Reload(t.Context(), &next); err == nil || !strings.Contains(err.Error(), "inbound.secret") {
+		t.Errorf("got %v", err)
+	}
+	if s, _ := a.Secret(); s != "configured" {
+		t.Error("another secret is in force")
+	}
+}
+
 // TestFailedStartStopsWhatItStarted begins with a port that is taken, the last
 // thing that a start needs, and then starts for good: neither the file nor the
 // socket may be held.

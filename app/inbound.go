@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -118,7 +119,7 @@ func openASNs(path string, logger *slog.Logger) (*watched[*security.ASNDatabase]
 	}
 	database, err := security.OpenASNDatabase(path, logger)
 	if err != nil {
-		return nil, fmt.Errorf("inbound.asn_database: %w", err)
+		return nil, config.Faults{fmt.Errorf("inbound.asn_database: %w", err)}
 	}
 	return watch(database), nil
 }
@@ -176,7 +177,10 @@ func (in *inbound) reload(ctx context.Context, next *config.Config) (restart []s
 	in.reloading.Lock()
 	defer in.reloading.Unlock()
 	merged, restart := config.Reload(in.config, next)
-	secret, _, err := loadSecret(ctx, in.store, merged.Inbound.Secret)
+	secret, err := knownSecret(ctx, in.store, merged.Inbound.Secret)
+	if errors.Is(err, webhook.ErrNotFound) {
+		return nil, errors.New("inbound.secret is not set any more, and none was ever made: a start makes one, which it shows")
+	}
 	if err != nil {
 		return nil, err
 	}

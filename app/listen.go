@@ -96,7 +96,7 @@ func inboundCertificates(c config.Inbound, store webhook.Store, version string, 
 func openCertificate(section, cert, key string, logger *slog.Logger) (*security.Certificate, error) {
 	c, err := security.OpenCertificate(cert, key, logger.With("listener", section))
 	if err != nil {
-		return nil, fmt.Errorf("%s.tls_cert and %s.tls_key: %w", section, section, err)
+		return nil, config.Faults{fmt.Errorf("%s.tls_cert and %s.tls_key: %w", section, section, err)}
 	}
 	return c, nil
 }

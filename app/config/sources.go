@@ -240,11 +240,25 @@ func (l *loader) checkSource(d *draft) {
 			fault("secrets", "%v", err)
 		}
 	}
+	if s.Scheme == webhook.SchemeAgent {
+		for _, c := range []struct {
+			key   string
+			place webhook.Place
+		}{{"type_from", s.TypeFrom}, {"id_from", s.IDFrom}, {"time_from", s.TimeFrom}} {
+			if c.place != "" {
+				fault(c.key, "is not used with scheme = \"agent\", whose requests say it in members of their own; leave it out")
+			}
+		}
+	}
 	if d.given["allow_asns"] && len(s.AllowASNs) > 0 && l.config.Inbound.ASNDatabase == "" {
 		fault("allow_asns", needsDatabase)
 	}
 	if s.Scheme == webhook.SchemeHMAC {
+		before := len(l.faults)
 		checkForm(&s.Form, fault)
+		if _, err := signature.NewVerifier(s.Scheme, s.Form, s.Secrets); err != nil && len(l.faults) == before {
+			fault("hmac", "%v", err)
+		}
 		return
 	}
 	for name := range d.given {

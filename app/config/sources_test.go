@@ -208,21 +208,23 @@ func TestLinesHoldInEverySource(t *testing.T) {
 func TestKeysOfASourceFitTogether(t *testing.T) {
 	const hmac = "scheme = 'hmac'\nsecrets = ['x']\n"
 	for text, want := range map[string]string{
-		"secrets = ['x']":                   "",
-		"":                                  "2: sources.a.secrets: needs at least one, here or in PINTLE_SOURCES_A_SECRETS",
-		"secrets = []":                      "2: sources.a.secrets: needs at least one, here or in PINTLE_SOURCES_A_SECRETS",
-		"secrets = ['x', '']":               "2: sources.a.secrets: must not be empty",
-		"validate_signature = false":        "",
-		"scheme = 'none'":                   "",
-		"scheme = 'none'\nsecrets = ['x']":  `2: sources.a.secrets: are not used with scheme = "none"; leave them out, or name the scheme`,
-		"secrets = ['x']\nallow_asns = [1]": "2: sources.a.allow_asns: needs inbound.asn_database, which says whose an address is",
-		"secrets = ['x']\npath = '/webhook/inbound'": "2: sources.a.path: /webhook/inbound is also the path of inbound",
-		"secrets = ['x']\nhmac.header = 'X'":         `2: sources.a.hmac: goes with scheme = "hmac", and this one is agent`,
-		"secrets = ['x']\nhmac = {}":                 `2: sources.a.hmac: goes with scheme = "hmac", and this one is agent`,
-		hmac:                                         `2: sources.a.hmac.header: is missing; with scheme = "hmac" it names the header that carries the signature`,
-		hmac + "hmac.header = 'X'":                   "",
+		"secrets = ['x']":                  "",
+		"":                                 "2: sources.a.secrets: needs at least one, here or in PINTLE_SOURCES_A_SECRETS",
+		"secrets = []":                     "2: sources.a.secrets: needs at least one, here or in PINTLE_SOURCES_A_SECRETS",
+		"secrets = ['x', '']":              "2: sources.a.secrets: must not be empty",
+		"validate_signature = false":       "",
+		"scheme = 'none'":                  "",
+		"scheme = 'none'\nsecrets = ['x']": `2: sources.a.secrets: are not used with scheme = "none"; leave them out, or name the scheme`,
+		"secrets = ['x']\nid_from = 'header:X-Id'":                     `2: sources.a.id_from: is not used with scheme = "agent", whose requests say it in members of their own; leave it out`,
+		"secrets = ['x']\nallow_asns = [1]":                            "2: sources.a.allow_asns: needs inbound.asn_database, which says whose an address is",
+		"secrets = ['x']\npath = '/webhook/inbound'":                   "2: sources.a.path: /webhook/inbound is also the path of inbound",
+		"secrets = ['x']\nhmac.header = 'X'":                           `2: sources.a.hmac: goes with scheme = "hmac", and this one is agent`,
+		"secrets = ['x']\nhmac = {}":                                   `2: sources.a.hmac: goes with scheme = "hmac", and this one is agent`,
+		hmac:                                                           `2: sources.a.hmac.header: is missing; with scheme = "hmac" it names the header that carries the signature`,
+		hmac + "hmac.header = 'X'":                                     "",
 		hmac + "[sources.hmac]\nheader = 'X'\ntemplate = '{id}{body}'": "2: sources.a.hmac.id_header: is missing; hmac.template has {id}",
 		hmac + "hmac = { header = 'X', timestamp_header = 'Y' }":       "2: sources.a.hmac.timestamp_header: is for {timestamp}, which hmac.template does not have",
+		hmac + "[sources.hmac]\nheader = 'X'\ntimestamp_header = 'X'\ntemplate = '{timestamp}.{body}'": "2: sources.a.hmac: one header, X, cannot carry two things",
 	} {
 		if got := strings.Join(faults(t, "\n[[sources]]\nname = 'a'\n"+text+"\n"), "\n"); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
