@@ -17,6 +17,7 @@ import (
 
 	"charm.land/fang/v2"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pintle/pintle/app/config"
 )
@@ -114,7 +115,7 @@ func newRoot(build Build) *cobra.Command {
 	flags.StringArrayVar(&g.set, "set", nil, "override a key of the configuration: --set outbound.timeout=10s")
 	flags.BoolVarP(&g.quiet, "quiet", "q", false, "print the result only")
 	flags.BoolVarP(&g.yes, "yes", "y", false, "ask nothing")
-	root.SetFlagErrorFunc(seeHelp)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return seeHelp(c, explainValue(err)) })
 	root.AddCommand(
 		newServe(g), newDemo(g), newTUI(g), newListen(g), newSend(g), newPublish(g), newSign(g), newVerify(g),
 		newSubscribers(g), newEvents(g), newDeliveries(g), newDead(g), newRejections(g),
@@ -175,6 +176,23 @@ func nearest(c *cobra.Command, args []string) string {
 		}
 	}
 	return strings.Join(near[:min(1, len(near))], "")
+}
+
+// explainValue says of a flag whose value cannot be read what it should be,
+// where the library tells how it tried to.
+func explainValue(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	flag := invalid.GetFlag()
+	wanted, known := map[string]string{
+		"int": "a whole number", "int64": "a whole number", "float64": "a number", "duration": "a duration such as 5s or 2m", "bool": "true or false",
+	}[flag.Value.Type()]
+	if !known {
+		return err
+	}
+	return fmt.Errorf("--%s is %s, not %q", flag.Name, wanted, invalid.GetValue())
 }
 
 func seeHelp(c *cobra.Command, err error) error { return hint(err, "see %s --help", c.CommandPath()) }

@@ -37,8 +37,11 @@ func newConfig(g *globals) *cobra.Command {
 		},
 	}
 	check := &cobra.Command{
-		Use:     "check",
-		Short:   "Check the configuration and say what is wrong with it",
+		Use:   "check",
+		Short: "Check the configuration and say what is wrong with it",
+		Long: "check reads the configuration and says what is wrong with it. The files that it\n" +
+			"names, such as certificates and the ASN database, are not opened: pintle\n" +
+			"doctor does that.",
 		Example: "pintle config check --config /etc/pintle/config.toml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

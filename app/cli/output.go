@@ -94,7 +94,7 @@ func printList[T any](g *globals, cmd *cobra.Command, items iter.Seq2[T, error],
 	if g.output == "json" {
 		for item, err := range items {
 			if err != nil {
-				return workError(err)
+				return listError(err)
 			}
 			if err := printJSON(out, item); err != nil {
 				return failed(err)
@@ -113,7 +113,7 @@ func printList[T any](g *globals, cmd *cobra.Command, items iter.Seq2[T, error],
 				// follows says that it is not all.
 				_ = t.flush()
 			}
-			return workError(err)
+			return listError(err)
 		}
 	}
 	if err := t.flush(); err != nil {

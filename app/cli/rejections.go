@@ -153,6 +153,12 @@ func shownSkew(seconds *int64) string {
 	switch {
 	case seconds == nil:
 		return ""
+	case *seconds == 0:
+		return "none"
+	case *seconds == -1:
+		return "1 second behind our clock"
+	case *seconds == 1:
+		return "1 second ahead of our clock"
 	case *seconds < 0:
 		// The smallest number has no positive counterpart as a signed one.
 		return strconv.FormatUint(-uint64(*seconds), 10) + " seconds behind our clock"
@@ -168,10 +174,10 @@ func shownRead(r api.RejectionDetail) string {
 	return fmt.Sprintf("%d bytes, SHA-256 %s", r.BodySize, r.BodySHA256)
 }
 
-// shownUnkept says how many refusals a kept one stands for beside itself.
+// shownUnkept says how many rejections a kept one stands for beside itself.
 func shownUnkept(n int) string {
 	if n == 0 {
 		return ""
 	}
-	return counted(n, "refusal") + " of the same source, client and code, just before it"
+	return counted(n, "rejection") + " of the same source, client and code, just before it"
 }

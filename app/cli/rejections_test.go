@@ -53,7 +53,7 @@ TYPE        order.created
 SENDER KEY  key-1
 REQUEST     POST /webhook/inbound\u202e
 BODY        77 bytes, SHA-256 ab12
-NOT KEPT    12 refusals of the same source, client and code, just before it
+NOT KEPT    12 rejections of the same source, client and code, just before it
 
 REQUEST HEADER
 Content-Type: application/json
@@ -129,12 +129,12 @@ func TestRejectionsAreSelectedByWordsAndByFlags(t *testing.T) {
 		says   string
 		args   []string
 	}{
-		{exitUsage, `--code: "invalid_signatur" is no error of a refusal; did you mean invalid_signature?`, []string{"--code", "invalid_signatur"}},
+		{exitUsage, `--code: "invalid_signatur" is no code of a rejection; did you mean invalid_signature?`, []string{"--code", "invalid_signatur"}},
 		{exitUsage, "--status: ", []string{"--status", "dead"}},
 		{exitUsage, "--ip: ", []string{"--ip", "nowhere"}},
 		{exitUsage, "--since: ", []string{"--since", "soon"}},
 		{exitUsage, "--limit", []string{"--limit", "0"}},
-		{exitFailed, "rejections are not selected by that", []string{"sub:acme-*"}},
+		{exitUsage, "rejections are not selected by that", []string{"sub:acme-*"}},
 	} {
 		_, _, err := r.run(t, append([]string{"rejections", "list"}, c.args...)...)
 		if exitStatus(err) != c.status || !strings.Contains(err.Error(), c.says) {
@@ -145,7 +145,7 @@ func TestRejectionsAreSelectedByWordsAndByFlags(t *testing.T) {
 
 func TestSkewIsShownWithItsSide(t *testing.T) {
 	for seconds, want := range map[int64]string{
-		0: "0 seconds ahead of our clock", 5: "5 seconds ahead of our clock", -5: "5 seconds behind our clock",
+		0: "none", 1: "1 second ahead of our clock", -1: "1 second behind our clock", 5: "5 seconds ahead of our clock", -5: "5 seconds behind our clock",
 		math.MinInt64: "9223372036854775808 seconds behind our clock",
 	} {
 		if got := shownSkew(&seconds); got != want {

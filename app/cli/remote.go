@@ -71,6 +71,17 @@ func workError(err error) error {
 	return failed(shown)
 }
 
+// listError is [workError] for a list, of which all that is sent is what was
+// written: a word of a query that is refused is wrong usage, as the flag for it
+// would be.
+func listError(err error) error {
+	var refused *client.Error
+	if errors.As(err, &refused) && refused.Code == "invalid_request" {
+		return errors.New(text.Clean(err.Error()))
+	}
+	return workError(err)
+}
+
 // confirm asks a person whether to go on, unless --yes has said so already.
 // What is to be done is a phrase such as "remove sub_…".
 func (g *globals) confirm(cmd *cobra.Command, what string) error {

@@ -284,11 +284,28 @@ func TestWrongUsageIsToldFromWorkThatFailed(t *testing.T) {
 		{exitFailed, "subscribers edit sub_nothing --timeout 3s"},
 		{exitFailed, "subscribers test sub_nothing"},
 		{exitFailed, "tokens revoke tok_nothing"},
-		{exitFailed, "events list --since yesterday"},
+		{exitUsage, "events list --since yesterday"},
+		{exitUsage, "events list colour:red"},
 		{exitDone, "dead replay --all --yes"},
 	} {
 		if _, _, err := r.run(t, strings.Fields(c.args)...); exitStatus(err) != c.status {
 			t.Errorf("%s: exit status %d, want %d (%v)", c.args, exitStatus(err), c.status, err)
+		}
+	}
+}
+
+func TestValueOfAFlagThatCannotBeReadSaysWhatItShouldBe(t *testing.T) {
+	for args, want := range map[string]string{
+		"send a.b --timestamp soon":      `--timestamp is a whole number, not "soon"`,
+		"verify x --tolerance 5":         `--tolerance is a duration such as 5s or 2m, not "5"`,
+		"send a.b --count 2 --rate fast": `--rate is a number, not "fast"`,
+		"events list --limit few":        `--limit is a whole number, not "few"`,
+		"serve --dev=maybe":              `--dev is true or false, not "maybe"`,
+	} {
+		var h *hinted
+		err := runCommand(t, strings.Fields(args)...)
+		if exitStatus(err) != exitUsage || !errors.As(err, &h) || err.Error() != want || !strings.HasSuffix(h.hint, "--help") {
+			t.Errorf("%s: got %v, want %s", args, err, want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,7 +49,8 @@ func newSend(g *globals) *cobra.Command {
 			"With --source it posts to another source of the configuration, as its senders\n" +
 			"do: signed under its scheme with its first secret. Save under the scheme agent,\n" +
 			"the data is the whole body. The type, as the sender calls it, and the id go\n" +
-			"where the source reads them; a member that the data has already stays as it is.",
+			"where the source reads them, if that is a header or a member of the body; one\n" +
+			"that the data has already, and what lies deeper in it, stay as they are.",
 		Example: "pintle send order.created '{\"order_id\":\"A12345\"}'\n" +
 			"pintle send invoice.paid @invoice.json --id inv-17\n" +
 			"pintle send user.created --skew=-10m\n" +
@@ -160,6 +162,10 @@ func unanswered(eventType string, err error) error {
 	var network *url.Error
 	if !errors.As(err, &network) {
 		return err
+	}
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) {
+		return hint(err, "use a name that the certificate has; $SSL_CERT_FILE names a file with an authority of your own")
 	}
 	return hint(err, "is the appliance running? start it with pintle serve, or name it with --url")
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -138,6 +139,17 @@ func TestSendFailsWithAHintWhenNobodyAnswers(t *testing.T) {
 	var h *hinted
 	if exitStatus(err) != exitFailed || !errors.As(err, &h) {
 		t.Errorf("got %v, exit status %d", err, exitStatus(err))
+	}
+}
+
+func TestSendToACertificateThatIsNotTrustedSaysSo(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	err := runCommand(t, "send", "a.b", "--url", server.URL, "--secret", "s")
+	var h *hinted
+	if !errors.As(err, &h) || !strings.Contains(h.hint, "SSL_CERT_FILE") || exitStatus(err) != exitFailed {
+		t.Errorf("got %v, hint %+v", err, h)
 	}
 }
 

@@ -45,7 +45,11 @@ func newServe(g *globals) *cobra.Command {
 			var level slog.LevelVar
 			level.Set(c.Log.Level)
 			logger := newLogger(cmd.ErrOrStderr(), &level, format)
-			return failed(g.serve(cmd, c, logger, level.Set, dev))
+			err = g.serve(cmd, c, logger, level.Set, dev)
+			if faults := (config.Faults)(nil); errors.As(err, &faults) {
+				return err // a file that the configuration names is no good
+			}
+			return failed(err)
 		},
 	}
 	c.Flags().BoolVar(&dev, "dev", false, "for a developer's machine: deliveries to loopback are allowed, logs are readable")
@@ -66,20 +70,26 @@ func (g *globals) serve(cmd *cobra.Command, c *config.Config, logger *slog.Logge
 	if secret, fresh := a.Secret(); fresh {
 		fmt.Fprintf(cmd.OutOrStdout(), "The inbound secret, shown only now: %s\n", secret.Reveal())
 	}
-	return wait(ctx, stop, a, logger, hangUps, func() { g.reload(ctx, a, logger) })
+	file := c.File
+	return wait(ctx, stop, a, logger, hangUps, func() { file = g.reload(ctx, a, file, logger) })
 }
 
 // reload reads the configuration again and gives it to the appliance. One that
-// has a fault changes nothing.
-func (g *globals) reload(ctx context.Context, a *app.App, logger *slog.Logger) {
+// has a fault changes nothing, and neither does one without the file that the
+// configuration in force is from: another one, or the defaults, would let in
+// whom that file keeps out. It returns which file is in force.
+func (g *globals) reload(ctx context.Context, a *app.App, file string, logger *slog.Logger) string {
 	next, err := g.load()
+	if err == nil && file != "" {
+		_, err = os.Stat(file)
+	}
 	var restart []string
 	if err == nil {
 		restart, err = a.Reload(ctx, next)
 	}
 	if err != nil {
 		logger.Error("configuration not reloaded; the one before stays in force", "error", err)
-		return
+		return file
 	}
 	for _, warning := range next.Warnings() {
 		logger.Warn(warning)
@@ -88,6 +98,7 @@ func (g *globals) reload(ctx context.Context, a *app.App, logger *slog.Logger) {
 	if len(restart) > 0 {
 		logger.Warn("some keys have changed that need a restart; they are as before", "keys", strings.Join(restart, " "))
 	}
+	return next.File
 }
 
 // start starts an appliance on the configured store.

@@ -54,8 +54,12 @@ func newSign(g *globals) *cobra.Command {
 				return err
 			}
 			var key webhook.Secret
-			if len(secrets) > 0 {
+			switch len(secrets) {
+			case 0:
+			case 1:
 				key = secrets[0]
+			default:
+				return fmt.Errorf("%d secrets are given; sign makes one signature with one of them", len(secrets))
 			}
 			if !cmd.Flags().Changed("timestamp") {
 				timestamp = time.Now().Unix()

@@ -295,7 +295,7 @@ func signatureMember(body []byte) (member *string, unsigned []byte) {
 	if err != nil {
 		return nil, nil
 	}
-	for i, m := range members {
+	for _, m := range members {
 		if m.Name != "signature" {
 			continue
 		}
@@ -303,7 +303,7 @@ func signatureMember(body []byte) (member *string, unsigned []byte) {
 			return nil, nil
 		}
 		value, _ := strictjson.String(m.Value) // one that is no string matches nothing
-		member, unsigned = &value, strictjson.Without(body, members, i)
+		member, unsigned = &value, strictjson.Without(body, m)
 	}
 	return member, unsigned
 }
