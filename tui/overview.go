@@ -180,7 +180,7 @@ func (o *overview) enter(e *env) tea.Cmd {
 		switch {
 		case f == nil:
 			return nil
-		case f.Subject == api.Refusals && f.SubscriberID == "":
+		case f.Subject == api.Rejections && f.SubscriberID == "":
 			return e.goTo(rejectionsTab, f.Query)
 		case f.Query != "":
 			return e.goTo(deliveriesTab, f.Query)

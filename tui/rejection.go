@@ -171,7 +171,7 @@ func (v *rejection) facts() []fact {
 	s := &v.shown
 	unkept := ""
 	if s.Unkept > 0 {
-		unkept = counted(s.Unkept, "refusal", "refusals") + " like it just before, too many to be kept"
+		unkept = counted(s.Unkept, "rejection", "rejections") + " like it just before, too many to be kept"
 	}
 	body := "none was read"
 	if s.BodySHA256 != "" {

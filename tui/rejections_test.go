@@ -64,7 +64,7 @@ func TestARejectionSaysWhichGateRefusedItAndWhy(t *testing.T) {
 			"203.0.113.7 AS64500 Example Networks, through 10.0.0.1", "github.push", "7.3 kB · SHA-256", "POST /webhook/github", "User-Agent: GitHub-Hookshot/044aadd",
 		},
 		"status:422": {"signature ✓ → window ✗ → storage –", "its clock is 6m52s behind ours; 5m are allowed", "inbound.max_clock_skew = 5m0s", "Key       ord-88"},
-		"status:404": {" path ✗ → method – ", "1,204 refusals like it just before", "Client    2001:db8:1::7\n", "none was read"},
+		"status:404": {" path ✗ → method – ", "1,204 rejections like it just before", "Client    2001:db8:1::7\n", "none was read"},
 		"status:507": {"window ✓ → storage ✗\n", "its clock is 2s ahead of ours\n"},
 	} {
 		d.openRejection(query)
@@ -219,7 +219,7 @@ func TestARejectionThatIsGoneStaysOnTheScreen(t *testing.T) {
 
 func TestAFindingAboutRefusalsLeadsToThem(t *testing.T) {
 	d := drive(t, func(_ *Options, f *fake) {
-		f.stats.Attention = []api.Finding{{Severity: api.Warning, Subject: api.Refusals, Text: "204 in an hour", Query: "source:github"}}
+		f.stats.Attention = []api.Finding{{Severity: api.Warning, Subject: api.Rejections, Text: "204 in an hour", Query: "source:github"}}
 	})
 	d.see(t, "204 in an hour")
 	d.keys("enter")

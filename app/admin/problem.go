@@ -98,11 +98,19 @@ func badRequest(code, message string) *problem {
 	return &problem{status: http.StatusBadRequest, code: code, message: message}
 }
 
+// sentence ends text with a full stop, unless it asks something.
+func sentence(text string) string {
+	if strings.HasSuffix(text, "?") {
+		return text
+	}
+	return text + "."
+}
+
 // invalidRequest refuses parameters or a body, with every fault by its name.
 func invalidRequest(faults webhook.FieldsError) *problem {
 	return &problem{
 		status: http.StatusUnprocessableEntity, code: "invalid_request",
-		message: "The request is not valid: " + faults.Error() + ".", fields: faults, cause: faults,
+		message: sentence("The request is not valid: " + faults.Error()), fields: faults, cause: faults,
 	}
 }
 
@@ -110,7 +118,7 @@ func invalidRequest(faults webhook.FieldsError) *problem {
 func invalidSubscriber(faults webhook.FieldsError) *problem {
 	return &problem{
 		status: http.StatusUnprocessableEntity, code: "invalid_subscriber",
-		message: "The subscriber is not valid: " + faults.Error() + ".", fields: faults, cause: faults,
+		message: sentence("The subscriber is not valid: " + faults.Error()), fields: faults, cause: faults,
 	}
 }
 

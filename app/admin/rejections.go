@@ -15,7 +15,7 @@ import (
 )
 
 // aboutRejections is said of every operation on rejections.
-const aboutRejections = "Refusals are kept within bounds in number, size and rate: the oldest go, and of many alike in a short time only some are kept."
+const aboutRejections = "Rejections are kept within bounds in number, size and rate: the oldest go, and of many alike in a short time only some are kept."
 
 func (s *server) registerRejections() {
 	tags := []string{"rejections"}
@@ -58,7 +58,7 @@ func (s *server) showRejection(ctx context.Context, in *rejectionInput) (*answer
 		return nil, err
 	}
 	if len(found.Items) == 0 {
-		return nil, notFoundProblem("No refusal with this id is kept. " + aboutRejections)
+		return nil, notFoundProblem("No rejection with this id is kept. " + aboutRejections)
 	}
 	r := &found.Items[0]
 	return &answer[api.RejectionDetail]{api.RejectionDetail{

@@ -158,7 +158,7 @@ func asnDatabase(c *config.Config, now time.Time) []Finding {
 		l.add(Fault, "download it again; without it those whose ASN is listed cannot be let in", "%v", err)
 		return l.findings
 	case err != nil:
-		l.add(Warning, "download it again; refusals will not tell whose an address is", "%v", err)
+		l.add(Warning, "download it again; rejections will not tell whose an address is", "%v", err)
 		return l.findings
 	}
 	built := d.BuiltAt()

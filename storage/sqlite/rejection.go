@@ -21,7 +21,9 @@ const (
 )
 
 // Reject keeps refused requests. What is too much then goes with the commit;
-// see trimRejections.
+// see trimRejections. They have a bound of their own, so that they are kept in a
+// file that holds as much as it may too: why events are refused then is what
+// people will ask.
 func (s *Store) Reject(_ context.Context, rejections []webhook.Rejection) error {
 	return s.writer.note("reject", func(tx *transaction) error {
 		for i := range rejections {

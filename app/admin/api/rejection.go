@@ -31,7 +31,7 @@ type Rejection struct {
 	EventType string `json:"event_type,omitempty" doc:"the type of its event; missing where it was not read"`
 	SenderKey string `json:"sender_key,omitempty" doc:"the idempotency key as the sender named it; missing where it was not read"`
 	// Unkept is how many refusals like it, before it, were not kept.
-	Unkept int `json:"unkept,omitempty" doc:"how many refusals of the same source, client and code, just before this one, were too many to be kept"`
+	Unkept int `json:"unkept,omitempty" doc:"how many rejections of the same source, client and code, just before this one, were too many to be kept"`
 }
 
 // A RejectionDetail is one rejection with all that is known of it.

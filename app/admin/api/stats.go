@@ -100,8 +100,8 @@ const (
 	Warning  Severity = "warning"  // they soon may not be
 )
 
-// Refusals is the subject of a finding on requests that were refused.
-const Refusals = "refusals"
+// Rejections is the subject of a finding on requests that were refused.
+const Rejections = "rejections"
 
 // A Finding is something that a person should look at.
 type Finding struct {
@@ -112,6 +112,6 @@ type Finding struct {
 	// SubscriberID is set where it is about one.
 	SubscriberID webhook.SubscriberID `json:"subscriber_id,omitempty"`
 	// Query selects the deliveries that it is about, or, where the subject is
-	// [Refusals], the rejections; empty: none.
-	Query string `json:"query,omitempty" doc:"selects the deliveries that it is about, as q of GET /deliveries; where the subject is refusals, the rejections"`
+	// [Rejections], the rejections; empty: none.
+	Query string `json:"query,omitempty" doc:"selects the deliveries that it is about, as q of GET /deliveries; where the subject is rejections, those"`
 }

@@ -302,8 +302,8 @@ func TestManyRefusalsOfASourceForOneReasonCallForAttention(t *testing.T) {
 	a.reject(t, 50, time.Minute, webhook.Rejection{Status: 404, Code: "unknown_source", Check: webhook.CheckPath})
 	b := a.board()
 	want := []api.Finding{
-		{Severity: api.Warning, Subject: api.Refusals, Query: "source:github code:invalid_signature", Text: "12 in 5 min, github: 401 invalid_signature"},
-		{Severity: api.Warning, Subject: api.Refusals, Query: "source:inbound code:invalid_timestamp", Text: "10 in 5 min, inbound: 422 invalid_timestamp"},
+		{Severity: api.Warning, Subject: api.Rejections, Query: "source:github code:invalid_signature", Text: "12 in 5 min, github: 401 invalid_signature"},
+		{Severity: api.Warning, Subject: api.Rejections, Query: "source:inbound code:invalid_timestamp", Text: "10 in 5 min, inbound: 422 invalid_timestamp"},
 	}
 	if diff := cmp.Diff(want, a.stats(t, b, 0).Attention); diff != "" {
 		t.Error(diff)

@@ -150,7 +150,7 @@ func (b *Board) findRefusals(ctx context.Context, now time.Time) error {
 	}) {
 		if n := counts[why]; n >= manyRefusals {
 			b.refusals = append(b.refusals, api.Finding{
-				Severity: api.Warning, Subject: api.Refusals, Query: fmt.Sprintf("source:%s code:%s", why.source, why.code),
+				Severity: api.Warning, Subject: api.Rejections, Query: fmt.Sprintf("source:%s code:%s", why.source, why.code),
 				Text: fmt.Sprintf(format, n, why.source, why.status, why.code),
 			})
 		}

@@ -43,7 +43,7 @@ func (m *merge) rejectionCode(parameter string) string {
 	if _, _, ok := codes(code); ok {
 		meant = "status:" + code
 	}
-	m.fault("code", parameter != "", fmt.Errorf("%q is no error of a refusal; did you mean %s?", code, meant))
+	m.fault("code", parameter != "", fmt.Errorf("%q is no code of a rejection; did you mean %s?", code, meant))
 	return ""
 }
 

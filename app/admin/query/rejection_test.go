@@ -66,7 +66,7 @@ func TestEveryFaultOfAFilterOfRejectionsHasItsName(t *testing.T) {
 		field, says string
 	}{
 		{api.RejectionFilter{Q: "colour:red"}, "q", `"colour"`},
-		{api.RejectionFilter{Q: "code:invalid_signatur"}, "q", `code: "invalid_signatur" is no error of a refusal; did you mean invalid_signature?`},
+		{api.RejectionFilter{Q: "code:invalid_signatur"}, "q", `code: "invalid_signatur" is no code of a rejection; did you mean invalid_signature?`},
 		{api.RejectionFilter{Code: "rate_limit"}, "code", `did you mean rate_limited?`},
 		{api.RejectionFilter{Q: "code:401"}, "q", `did you mean status:401?`},
 		{api.RejectionFilter{Q: "status:dead"}, "q", `status: "dead" must be an HTTP status such as 401`},
