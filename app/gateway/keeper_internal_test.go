@@ -4,8 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/pintle/pintle/app/webhook"
 )
@@ -52,4 +55,47 @@ func TestAPanicOfAnExplanationIsNoMoreThanThat(t *testing.T) {
 	if !g.keeper.explaining.TryAcquire(1) {
 		t.Error("nobody can explain any more")
 	}
+}
+
+func TestWhatWasNotKeptIsCountedOnce(t *testing.T) {
+	k := newKeeper(Options{IDs: webhook.NewIDs("0123456789", 0)})
+	key, now := alike{"inbound", netip.MustParseAddr("192.0.2.1"), "invalid_json"}, time.Now()
+	for range alikeBurst + 50 {
+		k.admit(key, now)
+	}
+	later := now.Add(time.Minute)
+	if _, unkept, keep := k.admit(key, later); !keep || unkept != 50 {
+		t.Errorf("kept %v, for %d others; want for 50", keep, unkept)
+	}
+	if _, unkept, keep := k.admit(key, later); !keep || unkept != 0 {
+		t.Errorf("the next is kept %v, for %d others; want for none", keep, unkept)
+	}
+}
+
+// TestLargeBodiesLeaveRoomForTheFirstShares is in synthetic time, since who finds
+// no room waits a moment for it.
+func TestLargeBodiesLeaveRoomForTheFirstShares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		large, small := share{memory: m}, share{memory: m}
+		for _, n := range []int64{firstShare, restBudget} {
+			if err := large.grow(t.Context(), n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := small.grow(t.Context(), firstShare); err != nil {
+			t.Errorf("the first share: %v", err)
+		}
+		if err := small.grow(t.Context(), 1); err == nil {
+			t.Error("there was more than there is")
+		}
+		large.release()
+		if err := small.grow(t.Context(), 1); err != nil {
+			t.Errorf("once there is room: %v", err)
+		}
+		small.release()
+		if !m.first.TryAcquire(firstBudget) || !m.rest.TryAcquire(restBudget) {
+			t.Error("not all was given back")
+		}
+	})
 }
