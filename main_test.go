@@ -250,6 +250,7 @@ var mayImport = map[string][]string{
 	"app/strictjson":          {},
 	"app/spelling":            {},
 	"app/gateway":             {"app/webhook", "app/signature", "app/security", "app/strictjson"},
+	"app/transform":           {"app/webhook"},
 	"app/dispatch":            {"app/webhook", "app/signature", "app/security"},
 	"app/admin/api":           {"app/webhook"},
 	"app/admin":               {"app/webhook", "app/admin/api", "app/admin/board", "app/admin/query", "app/feed", "app/strictjson"},

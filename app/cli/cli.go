@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pintle/pintle/app/config"
+	"github.com/pintle/pintle/app/transform"
 )
 
 // Build is what only the main package knows.
@@ -41,6 +42,9 @@ const (
 
 // Main runs the command line and returns the exit status.
 func Main(build Build, args []string) int {
+	if isTransformWorker(args) {
+		return transform.Serve()
+	}
 	root := newRoot(build)
 	root.SetArgs(args)
 	root.SilenceErrors, root.SilenceUsage = true, true

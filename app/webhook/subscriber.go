@@ -16,8 +16,13 @@ import (
 // MaxTimeout bounds a subscriber's own timeout.
 const MaxTimeout = 60 * time.Second
 
-// maxOldSecrets bounds the signatures of a delivery.
-const maxOldSecrets = 4
+const (
+	// MaxExpression bounds a filter or a transform, in bytes.
+	MaxExpression = 16 << 10
+
+	// maxOldSecrets bounds the signatures of a delivery.
+	maxOldSecrets = 4
+)
 
 // A Subscriber is who receives events: an address, a secret and a choice of
 // event types.
