@@ -10,11 +10,14 @@
 -- them: webhook_subscribers and webhook_logs.
 
 PRAGMA application_id = 1347310668; -- "PNTL"
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 
 -- What the appliance keeps for itself.
 --   installation    the ten hexadecimal digits that end every id
 --   inbound_secret  the secret made at first start
+--   acme:…          account, keys and certificates that were got by ACME
+--   seal_check      a text that is sealed, if secrets are: every setting but
+--                   installation, and what is marked so in webhook_subscribers
 CREATE TABLE settings (
   name  TEXT PRIMARY KEY,
   value TEXT NOT NULL
@@ -27,19 +30,34 @@ CREATE TABLE webhook_subscribers (
   id            TEXT    NOT NULL UNIQUE,         -- sub_…
   client_id     TEXT    NOT NULL,                -- '': receives only events of no client
   url           TEXT    NOT NULL,
-  secret        TEXT    NOT NULL,
+  secret        TEXT    NOT NULL,                -- secret
   events        TEXT    NOT NULL CHECK (json_type(events) = 'array'),   -- patterns
   active        INTEGER NOT NULL CHECK (active IN (0, 1)),              -- 0: paused, deliveries wait
   paused_reason TEXT    NOT NULL,                -- '' while active
   description   TEXT    NOT NULL,
-  headers       TEXT    NOT NULL CHECK (json_type(headers) = 'object'), -- name to value
+  headers       TEXT    NOT NULL CHECK (json_type(headers) = 'object'), -- name to value; the values are secret
   timeout       INTEGER NOT NULL,                -- milliseconds; 0: outbound.timeout
   concurrency   INTEGER NOT NULL,                -- requests in flight; 0: outbound.concurrency
   schedule      TEXT    NOT NULL CHECK (json_type(schedule) = 'array'), -- milliseconds; []: outbound.schedule
   final_on_4xx  INTEGER NOT NULL CHECK (final_on_4xx IN (0, 1)),
   created_at    INTEGER NOT NULL,
   updated_at    INTEGER NOT NULL,
-  old_secrets   TEXT    NOT NULL DEFAULT '[]' CHECK (json_type(old_secrets) = 'array') -- {"secret","until"}, the newest first
+  old_secrets   TEXT    NOT NULL DEFAULT '[]' CHECK (json_type(old_secrets) = 'array'), -- {"secret","until"}, the newest first; secret is secret
+  rate_limit    REAL    NOT NULL DEFAULT 0,      -- requests per second; 0: no bound
+  scheme        TEXT    NOT NULL DEFAULT 'plain' CHECK (scheme IN ('plain', 'stripe')), -- of X-Agent-Signature
+  filter        TEXT    NOT NULL DEFAULT '',     -- jq; '': all events of its types
+  transform     TEXT    NOT NULL DEFAULT '',     -- jq; '': the body is sent as it is
+  ordered       TEXT    NOT NULL DEFAULT '',     -- jq path of the key, or true; '': in no order
+  on_dead       TEXT    NOT NULL DEFAULT 'block' CHECK (on_dead IN ('block', 'skip')), -- what a dead letter does to the later ones of its key
+  basic_username TEXT   NOT NULL DEFAULT '',     -- of HTTP basic authentication; '': none
+  basic_password TEXT   NOT NULL DEFAULT '',     -- secret
+  oauth2        TEXT    NOT NULL DEFAULT '{}' CHECK (json_type(oauth2) = 'object'), -- {"token_url","client_id","client_secret","scopes","audience"}, or {}; client_secret is secret
+  tls_cert      TEXT    NOT NULL DEFAULT '',     -- client certificates, PEM; '': none
+  tls_key       TEXT    NOT NULL DEFAULT '',     -- PEM; secret
+  tls_ca        TEXT    NOT NULL DEFAULT '',     -- authorities of the receiver, PEM; '': those of the system
+  hold          INTEGER NOT NULL DEFAULT 1 CHECK (hold IN (0, 1)),             -- 1: an outage holds its deliveries
+  auto_pause    INTEGER NOT NULL DEFAULT 1 CHECK (auto_pause IN (0, 1)),       -- 1: an outage that lasts pauses it
+  failing_since INTEGER                          -- when the present outage began; NULL without one
 ) STRICT;
 
 -- What happened, accepted once and never changed.
@@ -75,13 +93,25 @@ CREATE TABLE deliveries (
   finished_at     INTEGER,
   last_outcome    TEXT,                          -- of the last attempt; NULL before the first
   last_code       INTEGER,                       -- HTTP status of the last attempt; NULL without an answer
+  order_key       TEXT,                          -- events of one key go in order; '': in none; NULL: likewise, as the subscriber had no order
+  unjudged        INTEGER NOT NULL DEFAULT 0 CHECK (unjudged IN (0, 1)), -- 1: the filter has not been asked yet
+  fingerprint     TEXT,                          -- of the last error of a dead letter; NULL if it has none
   CHECK ((state = 'pending') = (next_attempt_at IS NOT NULL)),
   CHECK ((state = 'pending') = (finished_at IS NULL))
 ) STRICT;
 
--- The next deliveries of one subscriber, in the order in which they fall due;
--- and the list of what is pending, while that is little enough to be sorted.
-CREATE INDEX deliveries_due ON deliveries (subscriber_id, next_attempt_at) WHERE state = 'pending';
+-- The next deliveries of one subscriber, those that have spent nothing of their
+-- schedule and the retries, each in the order in which they fall due; and the
+-- list of what is pending, while that is little enough to be sorted.
+CREATE INDEX deliveries_due ON deliveries (subscriber_id, (spent > 0), next_attempt_at) WHERE state = 'pending';
+-- The next deliveries of an ordered subscriber: the keys, and those of each key
+-- by age.
+CREATE INDEX deliveries_ordered ON deliveries (subscriber_id, order_key) WHERE state = 'pending' AND order_key IS NOT NULL;
+-- Those of an ordered subscriber that have no key, in the order in which they
+-- fall due.
+CREATE INDEX deliveries_unkeyed ON deliveries (subscriber_id, next_attempt_at) WHERE state = 'pending' AND order_key = '';
+-- The first dead letter of a key, which blocks the later ones.
+CREATE INDEX deliveries_dead_ordered ON deliveries (subscriber_id, order_key) WHERE state = 'dead' AND order_key IS NOT NULL;
 -- The deliveries of one event, by age; and how many of them are in each state.
 CREATE INDEX deliveries_by_event ON deliveries (event_id);
 -- The deliveries of one subscriber, by age.
@@ -90,7 +120,14 @@ CREATE INDEX deliveries_by_subscriber ON deliveries (subscriber_id);
 CREATE INDEX deliveries_dead ON deliveries (state) WHERE state = 'dead';
 -- The oldest and the newest dead letter of one subscriber and cause; and the
 -- list of a subscriber's, while they are few enough to be sorted.
-CREATE INDEX deliveries_dead_by_cause ON deliveries (subscriber_id, last_outcome, last_code) WHERE state = 'dead';
+CREATE INDEX deliveries_dead_by_cause ON deliveries (subscriber_id, last_outcome, last_code, fingerprint) WHERE state = 'dead';
+
+-- The bodies that transforms made. Where a delivery has one, its attempts send
+-- it in place of what its event says.
+CREATE TABLE bodies (
+  delivery_id INTEGER PRIMARY KEY REFERENCES deliveries (id),
+  body        TEXT NOT NULL
+) STRICT;
 
 -- One HTTP try of a delivery.
 CREATE TABLE attempts (
@@ -164,7 +201,8 @@ CREATE TABLE tallies (
   outcome       TEXT    NOT NULL,                -- that of the last attempt if pending or dead, else ''
   code          INTEGER NOT NULL,                -- likewise; 0 without an answer
   count         INTEGER NOT NULL,
-  PRIMARY KEY (state, subscriber_id, outcome, code)
+  fingerprint   TEXT    NOT NULL DEFAULT '',     -- that of the delivery if dead, else ''
+  PRIMARY KEY (state, subscriber_id, outcome, code, fingerprint)
 ) STRICT, WITHOUT ROWID;
 
 -- How many there have been since the file was made, and how many there are.
@@ -214,7 +252,9 @@ SELECT
   format('evt_%016x%s', e.id, i.value)                       AS event_id,
   format('sub_%016x%s', d.subscriber_id, i.value)            AS subscriber_id,
   e.type                                                     AS event,
-  '{"event":"' || e.type || '","timestamp":' || e.timestamp || ',"data":' || e.data || '}' AS request_body,
+  CASE WHEN a.outcome <> 'transform' THEN
+    coalesce(b.body, '{"event":"' || e.type || '","timestamp":' || e.timestamp || ',"data":' || e.data || '}')
+  END                                                        AS request_body, -- NULL: nothing was sent
   a.code                                                     AS response_code,
   CAST(a.response_body AS TEXT)                              AS response_body,
   a.number                                                   AS attempts,
@@ -228,4 +268,5 @@ SELECT
 FROM attempts a
 JOIN deliveries d ON d.id = a.delivery_id
 JOIN events e ON e.id = d.event_id
+LEFT JOIN bodies b ON b.delivery_id = d.id
 JOIN settings i ON i.name = 'installation';

@@ -25,7 +25,9 @@ import (
 	"github.com/pintle/pintle/app/gateway"
 	"github.com/pintle/pintle/app/metrics"
 	"github.com/pintle/pintle/app/security"
+	"github.com/pintle/pintle/app/sender"
 	"github.com/pintle/pintle/app/signature"
+	"github.com/pintle/pintle/app/transform"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -105,13 +107,19 @@ func (a *App) start(ctx context.Context, o Options) error {
 		allowed = append(allowed, netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"))
 	}
 	guard := security.NewOutboundGuard(allowed)
-	transport := dispatch.NewTransport(guard, c.Outbound.Concurrency)
+	expressions := transform.New(transform.Options{
+		Workers: c.Outbound.TransformWorkers, Timeout: c.Outbound.TransformTimeout, Memory: c.Outbound.TransformMemory,
+		MaxOutput: int(c.Outbound.TransformMaxOutput), Logger: a.logger, Observe: counted.Evaluated,
+	})
+	a.onStop("expressions", func(context.Context) error { expressions.Close(); return nil })
+	transport := sender.NewTransport(guard, c.Outbound.Concurrency, c.Outbound.ProxyURL())
 	dispatcher := dispatch.New(dispatch.Options{
 		Store: store, Logger: a.logger, Transport: transport,
 		Policy:  webhook.RetryPolicy{Retries: c.Outbound.Retries, Schedule: c.Outbound.Schedule, Jitter: c.Outbound.Jitter},
 		Timeout: c.Outbound.Timeout, Concurrency: c.Outbound.Concurrency, MaxInFlight: c.Outbound.MaxInFlight,
 		AgentID: c.Outbound.AgentID, UserAgent: c.Outbound.UserAgent,
-		Observer: observer{live, counted},
+		Observer: observer{live, counted}, Guard: guard,
+		Hold: c.Outbound.Hold, Expressions: expressions, Transforms: c.Transforms,
 	})
 	if err := dispatcher.Start(ctx); err != nil {
 		return err
@@ -122,7 +130,7 @@ func (a *App) start(ctx context.Context, o Options) error {
 		return nil
 	})
 
-	counted.Watch(store.Stats, dispatcher.Subscribers)
+	counted.Watch(store.Stats, dispatcher.Subscribers, c.Outbound.Hold.Holds)
 
 	ready := &readiness{check: store.Check}
 	// The admin API tells where the inbound endpoint is, so that its listener is
@@ -130,7 +138,12 @@ func (a *App) start(ctx context.Context, o Options) error {
 	inboundTLS, err := a.openInbound(ctx, o, gateway.Options{
 		Publisher: dispatcher, IDs: store.IDs(), Logger: a.logger, Keep: store.Reject, Ready: ready.ready,
 		Observe: observer{live, counted}.received,
-	}, store)
+	}, store, func(c *config.Config) {
+		dispatcher.SetTransforms(c.Transforms)
+		if o.SetLevel != nil {
+			o.SetLevel(c.Log.Level)
+		}
+	})
 	if err != nil {
 		return err
 	}
@@ -151,7 +164,7 @@ func (a *App) start(ctx context.Context, o Options) error {
 	degraded := func() []string { return append(a.inbound.degraded(), adminCertificate.fault("admin.tls_cert")...) }
 	handlers := admin.New(admin.Options{
 		Store: store, Dispatcher: dispatcher, Logger: a.logger, Version: o.Version,
-		CheckURL: guard.CheckURL, Sources: a.inbound.sources, Expects: expects, Ready: ready.ready,
+		Sources: a.inbound.sources, Expects: expects, Ready: ready.ready,
 		Hosts: adminHosts(c.Admin, adminNames), Feed: live, Metrics: counted.Handler(a.logger),
 		Sandbox: newSender(a.inboundEndpoint, serverName(c.Inbound)), StartedAt: started,
 		InboundURL: a.InboundURL, MaxInFlight: c.Outbound.MaxInFlight,
@@ -171,9 +184,9 @@ func (a *App) start(ctx context.Context, o Options) error {
 
 // openInbound opens the inbound listener, and says how it speaks TLS; nil: it
 // does not.
-func (a *App) openInbound(ctx context.Context, o Options, g gateway.Options, store webhook.Store) (_ *tls.Config, err error) {
+func (a *App) openInbound(ctx context.Context, o Options, g gateway.Options, store webhook.Store, reloaded func(*config.Config)) (_ *tls.Config, err error) {
 	c := o.Config
-	if a.inbound, a.fresh, err = openInbound(ctx, c, store, o.Version, g, o.SetLevel); err != nil {
+	if a.inbound, a.fresh, err = openInbound(ctx, c, store, o.Version, g, reloaded); err != nil {
 		return nil, err
 	}
 	a.onStop("watched files", func(context.Context) error { a.inbound.close(); return nil })

@@ -21,10 +21,11 @@ import (
 // inbound is the inbound side of a running appliance, as far as it can change
 // while it runs.
 type inbound struct {
-	logger   *slog.Logger
-	store    webhook.Store
-	version  string
-	setLevel func(slog.Level)
+	logger  *slog.Logger
+	store   webhook.Store
+	version string
+	// reloaded has the other parts take what can change of a new configuration.
+	reloaded func(*config.Config)
 	gateway  *gateway.Gateway
 
 	// reloading is held while the configuration is replaced.
@@ -89,8 +90,8 @@ func (w *watched[W]) fault(key string) []string {
 }
 
 // openInbound makes the inbound side ready to serve.
-func openInbound(ctx context.Context, c *config.Config, store webhook.Store, version string, o gateway.Options, setLevel func(slog.Level)) (_ *inbound, fresh bool, err error) {
-	in := &inbound{logger: o.Logger, store: store, version: version, setLevel: setLevel, config: c}
+func openInbound(ctx context.Context, c *config.Config, store webhook.Store, version string, o gateway.Options, reloaded func(*config.Config)) (_ *inbound, fresh bool, err error) {
+	in := &inbound{logger: o.Logger, store: store, version: version, reloaded: reloaded, config: c}
 	if in.secret, fresh, err = loadSecret(ctx, store, c.Inbound.Secret); err != nil {
 		return nil, false, err
 	}
@@ -214,9 +215,7 @@ func (in *inbound) reload(ctx context.Context, next *config.Config) (restart []s
 	certificates, in.certificates = in.certificates, certificates
 	in.mu.Unlock()
 	in.refresh()
-	if in.setLevel != nil {
-		in.setLevel(merged.Log.Level)
-	}
+	in.reloaded(merged)
 	return restart, nil
 }
 

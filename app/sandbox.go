@@ -16,25 +16,25 @@ import (
 // answer included.
 const sandboxTimeout = 15 * time.Second
 
-// A sender posts to the appliance's own inbound endpoint, over HTTP and signed,
+// A selfSender posts to the appliance's own inbound endpoint, over HTTP and signed,
 // as an external system would: whatever stands between the two is tried too.
-type sender struct {
+type selfSender struct {
 	// endpoint is where the endpoint is now, and what it is signed for with.
 	endpoint func() (url string, secret webhook.Secret)
 	client   *http.Client
 }
 
 // newSender returns a sender. The name is what TLS is asked for; empty: none.
-func newSender(endpoint func() (string, webhook.Secret), name string) *sender {
+func newSender(endpoint func() (string, webhook.Secret), name string) *selfSender {
 	// No proxy stands between the appliance and itself, and a connection that
 	// is kept would only hold up the stop of the inbound server. What answers at
 	// our own address is ourselves, and our certificate is for another name.
 	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{ServerName: name, InsecureSkipVerify: true}}
-	return &sender{endpoint: endpoint, client: &http.Client{Timeout: sandboxTimeout, Transport: transport}}
+	return &selfSender{endpoint: endpoint, client: &http.Client{Timeout: sandboxTimeout, Transport: transport}}
 }
 
 // Samples returns an event of each type that the sandbox knows.
-func (s *sender) Samples() []api.Sample {
+func (s *selfSender) Samples() []api.Sample {
 	samples := sandbox.NewSamples(uint64(time.Now().UnixNano()))
 	var list []api.Sample
 	for _, eventType := range sandbox.SampleTypes() {
@@ -44,7 +44,7 @@ func (s *sender) Samples() []api.Sample {
 }
 
 // Send posts an event and returns what the endpoint answered, be it a refusal.
-func (s *sender) Send(ctx context.Context, send api.SandboxSend) (api.SandboxAnswer, error) {
+func (s *selfSender) Send(ctx context.Context, send api.SandboxSend) (api.SandboxAnswer, error) {
 	var options []sandbox.Option
 	if send.Signing != "" {
 		options = append(options, sandbox.Signed(sandbox.Signing(send.Signing)))

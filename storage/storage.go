@@ -13,8 +13,13 @@ import (
 // Options say how to open a store; see [sqlite.Options].
 type Options = sqlite.Options
 
-// ErrInUse says that another process has the store open.
-var ErrInUse = sqlite.ErrInUse
+var (
+	// ErrInUse says that another process has the store open.
+	ErrInUse = sqlite.ErrInUse
+	// ErrSealed says that secrets in the store are sealed, and that there is no
+	// key, or another one.
+	ErrSealed = sqlite.ErrSealed
+)
 
 // ErrNoEngine says that no engine of this build opens the path.
 var ErrNoEngine = errors.New("postgres:// is reserved for the shared engine, which this version does not have")
@@ -28,6 +33,16 @@ func Inspect(ctx context.Context, path string) (Info, error) { return sqlite.Ins
 
 // Verify reads the whole store at the path, and says what is damaged in it.
 func Verify(ctx context.Context, path string) error { return sqlite.Verify(ctx, path) }
+
+// Subscribers reads those of the store at the path, and changes nothing; see
+// [sqlite.Subscribers].
+func Subscribers(ctx context.Context, path string) ([]webhook.Subscriber, error) {
+	return sqlite.Subscribers(ctx, path)
+}
+
+// UnsealedCopies are the files beside the store at the path that upgrades have
+// left and that have its secrets as they are; see [sqlite.UnsealedCopies].
+func UnsealedCopies(path string) []string { return sqlite.UnsealedCopies(path) }
 
 // Open opens the store at the path.
 func Open(ctx context.Context, o Options) (webhook.Store, error) {

@@ -51,10 +51,24 @@ type Dispatcher interface {
 	// Subscribers returns all subscribers, the newest first. The list is
 	// shared: it must not be changed.
 	Subscribers() []*webhook.Subscriber
-	// Recipients returns the subscribers that receive such an event.
-	Recipients(e *webhook.Event) []webhook.SubscriberID
+	// Recipients returns a delivery, without its id, for each subscriber that
+	// receives such an event. An event without its data is read where that is
+	// needed.
+	Recipients(ctx context.Context, e *webhook.Event) ([]webhook.NewDelivery, error)
+	// Recipient returns a delivery of the event, without its id, for this
+	// subscriber, whatever its patterns and its filter.
+	Recipient(e *webhook.Event, id webhook.SubscriberID) (webhook.NewDelivery, error)
 	// Policy is when failed deliveries to the subscriber are tried again.
 	Policy(id webhook.SubscriberID) webhook.RetryPolicy
+	// LaneState is how the lane of the subscriber stands at the moment.
+	LaneState(ctx context.Context, id webhook.SubscriberID) (webhook.LaneState, error)
+	// Explain says what each gate between the event and the subscriber says. The
+	// delivery is that of the event to this subscriber; nil: there is none. The
+	// event has its data.
+	Explain(ctx context.Context, e *webhook.Event, id webhook.SubscriberID, d *webhook.Delivery) (webhook.Explanation, error)
+	// Check finds what is wrong with a subscriber that its Validate cannot know.
+	// Of a change it looks only at what differs from before; nil: it is new.
+	Check(ctx context.Context, s, before *webhook.Subscriber) webhook.FieldsError
 	// AddSubscriber stores a new subscriber and gives it its id and times.
 	AddSubscriber(ctx context.Context, s webhook.Subscriber) (webhook.Subscriber, error)
 	// UpdateSubscriber applies the change, while nobody else changes the
@@ -72,6 +86,9 @@ type Dispatcher interface {
 	Replay(ctx context.Context, replays []webhook.Replay) ([]webhook.Delivery, error)
 	// Cancel gives up what is pending of these, and returns what it was.
 	Cancel(ctx context.Context, ids []webhook.DeliveryID) ([]webhook.Delivery, error)
+	// Purge deletes dead letters with their attempts, and returns how many there
+	// were.
+	Purge(ctx context.Context, ids []webhook.DeliveryID) (int, error)
 
 	// InFlight is how many requests are under way.
 	InFlight() int
@@ -85,9 +102,6 @@ type Options struct {
 	Logger     *slog.Logger
 	// Version is the release, for the OpenAPI document.
 	Version string
-	// CheckURL refuses a subscriber's URL that may not be called, as far as
-	// that can be seen without resolving its name; nil: none.
-	CheckURL func(string) error
 	// Sources are the inbound endpoints as they are at the moment, that of the
 	// section inbound first; nil: there is none.
 	Sources func() []webhook.Source

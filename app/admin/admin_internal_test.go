@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/pintle/pintle/app/admin/api"
 	"github.com/pintle/pintle/app/webhook"
@@ -82,7 +83,7 @@ func TestRequestsFromWebPagesAndForeignHostsAreForbidden(t *testing.T) {
 
 func TestDecodeNamesEveryFault(t *testing.T) {
 	var change api.SubscriberChange
-	faults, err := decode([]byte(`{"url":5,"timeout":"soon","events":"*","headers":{"a":1},"active":null,"URL":"x","rate_limit":3,"schedule":["1s",true],"concurrency":1.5}`), &change)
+	faults, err := decode([]byte(`{"url":5,"timeout":"soon","events":"*","headers":{"a":1},"active":null,"URL":"x","rate":3,"schedule":["1s",true],"concurrency":1.5}`), &change)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +94,7 @@ func TestDecodeNamesEveryFault(t *testing.T) {
 		"headers":     "must be an object, each value of it a string and no name twice",
 		"active":      "must be true or false",
 		"URL":         "there is no such field",
-		"rate_limit":  "there is no such field",
+		"rate":        "there is no such field",
 		"schedule":    "must be a list, each item of it a duration such as 5s or 2m, or whole seconds",
 		"concurrency": "must be a whole number",
 	}
@@ -134,15 +135,64 @@ func TestDecodeKeepsADefaultThatIsGivenForNull(t *testing.T) {
 }
 
 func TestDecodeGivesADefaultForNull(t *testing.T) {
+	full := webhook.Subscriber{
+		URL: "http://a", ClientID: "c", Description: "x", Headers: map[string]string{"A": "b"}, Timeout: time.Second, Concurrency: 3,
+		Schedule: webhook.Schedule{time.Second}, RateLimit: 5, Signing: webhook.SigningStripe, Filter: ".a", Transform: ".b",
+		Ordered: ".c", OnDead: webhook.OnDeadSkip, Basic: webhook.BasicAuth{Username: "u", Password: "p"},
+		OAuth2: webhook.OAuth2{TokenURL: "http://t", ClientID: "i", ClientSecret: "s", Scopes: []string{"a"}, Audience: "e"},
+		TLS:    webhook.ClientTLS{Cert: "c", Key: "k", CA: "a"}, NoHold: true,
+	}
+	var nulls []string
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[api.SubscriberChange]()) {
+		if f.Tag.Get("nullable") == "true" {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			nulls = append(nulls, `"`+name+`":null`)
+		}
+	}
 	var change api.SubscriberChange
-	faults, err := decode([]byte(`{"timeout":null,"headers":null,"description":null}`), &change)
+	faults, err := decode([]byte("{"+strings.Join(nulls, ",")+"}"), &change)
 	if err != nil || len(faults) > 0 {
 		t.Fatal(faults, err)
 	}
-	s := webhook.Subscriber{Timeout: time.Second, Headers: map[string]string{"A": "b"}, Description: "x", URL: "http://a"}
-	apply(change, &s)
-	if diff := cmp.Diff(webhook.Subscriber{URL: "http://a"}, s); diff != "" {
-		t.Error(diff)
+	apply(change, &full, faults)
+	if diff := cmp.Diff(webhook.Subscriber{URL: "http://a", NoHold: true}, full, cmpopts.EquateEmpty()); diff != "" || len(faults) > 0 {
+		t.Error(faults, diff)
+	}
+}
+
+func TestThreeStarsKeepACredentialThatIsThere(t *testing.T) {
+	var change api.SubscriberChange
+	faults, err := decode([]byte(`{"basic_password":"***","oauth2_client_secret":"***","tls_key":"***","basic_username":"***"}`), &change)
+	if err != nil || len(faults) > 0 {
+		t.Fatal(faults, err)
+	}
+	with := webhook.Subscriber{
+		Basic: webhook.BasicAuth{Username: "u", Password: "p"}, OAuth2: webhook.OAuth2{ClientSecret: "s"}, TLS: webhook.ClientTLS{Key: "k"},
+	}
+	want := with
+	want.Basic.Username = "***" // which is no credential
+	apply(change, &with, faults)
+	if diff := cmp.Diff(want, with); diff != "" || len(faults) > 0 {
+		t.Error(faults, diff)
+	}
+	without := webhook.Subscriber{}
+	apply(change, &without, faults)
+	if without.Basic.Password != "" || without.OAuth2.ClientSecret != "" || without.TLS.Key != "" || len(faults) != 3 {
+		t.Errorf("the stars became a credential, or are no fault: %+v, %v", without, faults)
+	}
+}
+
+func TestOrderIsReadFromATruthValueOrAPath(t *testing.T) {
+	for given, want := range map[string]api.Ordered{`true`: "true", `false`: "", `"true"`: "true", `"false"`: "", `".data.id"`: ".data.id", `null`: "", `""`: ""} {
+		var change api.SubscriberChange
+		faults, err := decode([]byte(`{"ordered":`+given+`}`), &change)
+		if err != nil || len(faults) > 0 || change.Ordered == nil || *change.Ordered != want {
+			t.Errorf("%s: %v %v %v", given, change.Ordered, faults, err)
+		}
+	}
+	var change api.SubscriberChange
+	if faults, err := decode([]byte(`{"ordered":5}`), &change); err != nil || faults["ordered"] != "must be true, false or a jq path such as .data.order_id" {
+		t.Errorf("a number: %v, %v", faults, err)
 	}
 }
 
@@ -247,6 +297,8 @@ func TestStatesAndOutcomesInTheDocumentAreThoseOfTheDomain(t *testing.T) {
 		{api.Delivery{}, "State", words(webhook.States())},
 		{api.DeliveryFilter{}, "Outcome", words(webhook.Outcomes())},
 		{api.Attempt{}, "Outcome", words(webhook.Outcomes())},
+		{api.Gate{}, "Name", words(webhook.GateNames())},
+		{api.Gate{}, "Verdict", words(webhook.Verdicts())},
 	} {
 		f, _ := reflect.TypeOf(c.of).FieldByName(c.field)
 		if got := f.Tag.Get("enum"); got != c.want {
@@ -262,5 +314,16 @@ func TestBoundsOfAPageInTheDocumentAreThoseOfTheAPI(t *testing.T) {
 	}
 	if got, want := f.Tag.Get("default"), fmt.Sprint(api.DefaultLimit); got != want {
 		t.Errorf("default %s, want %s", got, want)
+	}
+}
+
+func TestSubscriberThatIsHeldSaysWhenItIsProbed(t *testing.T) {
+	at := time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)
+	held := wireSubscriber(t.Context(), &webhook.Subscriber{FailingSince: at}, webhook.LaneState{Held: true, ProbeAt: at.Add(time.Minute)})
+	if !held.Held || !held.ProbeAt.Equal(at.Add(time.Minute)) || !held.FailingSince.Equal(at) {
+		t.Errorf("held: %+v", held)
+	}
+	if free := wireSubscriber(t.Context(), &webhook.Subscriber{}, webhook.LaneState{ProbeAt: at}); free.Held || !free.ProbeAt.IsZero() {
+		t.Errorf("free: %+v", free)
 	}
 }

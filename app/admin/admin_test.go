@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,8 @@ import (
 	"github.com/pintle/pintle/app/admin/api"
 	"github.com/pintle/pintle/app/admin/client"
 	"github.com/pintle/pintle/app/dispatch"
+	"github.com/pintle/pintle/app/security"
+	"github.com/pintle/pintle/app/transform"
 	"github.com/pintle/pintle/app/webhook"
 	"github.com/pintle/pintle/storage/sqlite"
 )
@@ -60,6 +63,8 @@ func start(t *testing.T) *appliance {
 		Store: a.store, Logger: slog.New(slog.DiscardHandler), Transport: a,
 		Policy:  webhook.RetryPolicy{Retries: 0, Schedule: webhook.DefaultSchedule()},
 		Timeout: 5 * time.Second, Concurrency: 10, MaxInFlight: 10, UserAgent: "test",
+		Hold:  webhook.HoldPolicy{Hold: true, Failures: 10, After: time.Minute},
+		Guard: security.NewOutboundGuard(nil), Expressions: transform.New(transform.Options{}),
 	})
 	if err := a.dispatcher.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -76,12 +81,6 @@ func start(t *testing.T) *appliance {
 		InboundURL:   func(path string) string { return (&url.URL{Scheme: "http", Host: "inbound", Path: path}).String() },
 		DatabasePath: filepath.Join(dir, "pintle.db"), Warnings: func() []string { return []string{"inbound.validate_signature is off"} },
 		Ready: func(context.Context) error { return a.ready },
-		CheckURL: func(url string) error {
-			if strings.Contains(url, "10.0.0.1") {
-				return errors.New("10.0.0.1 is private")
-			}
-			return nil
-		},
 	}).Socket}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -342,6 +341,8 @@ func TestSubscriberGoesThroughItsLife(t *testing.T) {
 		URL: value("https://a.example/200"), ClientID: value("c1"), Secret: value("s3cret"), Events: &[]webhook.Pattern{"order.*"},
 		Description: value("d"), Headers: &map[string]string{"X-Team": "a"}, Timeout: value(api.Duration(10 * time.Second)),
 		Concurrency: value(3), Schedule: &[]api.Duration{api.Duration(time.Second), api.Duration(2 * time.Minute)}, FinalOn4xx: value(true),
+		RateLimit: value(2.5), Scheme: value(webhook.SigningStripe), Filter: value(".data.a"), Transform: value(".data"),
+		Ordered: value(api.Ordered(".data.a")), BasicUsername: value("u"), BasicPassword: value("p4ss"), Hold: value(false),
 	}
 	added, err := a.AddSubscriber(ctx, full)
 	if err != nil {
@@ -350,13 +351,14 @@ func TestSubscriberGoesThroughItsLife(t *testing.T) {
 	want := api.Subscriber{
 		ID: added.ID, URL: "https://a.example/200", ClientID: "c1", Secret: "s3cret", Events: []webhook.Pattern{"order.*"}, Active: true,
 		Description: "d", Headers: map[string]string{"X-Team": "a"}, Timeout: api.Duration(10 * time.Second), Concurrency: 3,
-		Schedule: *full.Schedule, FinalOn4xx: true, CreatedAt: added.CreatedAt, UpdatedAt: added.UpdatedAt,
+		Schedule: *full.Schedule, FinalOn4xx: true, RateLimit: 2.5, Scheme: webhook.SigningStripe, Filter: ".data.a", Transform: ".data",
+		Ordered: ".data.a", OnDead: webhook.OnDeadBlock, BasicUsername: "u", BasicPassword: "***", AutoPause: true, CreatedAt: added.CreatedAt, UpdatedAt: added.UpdatedAt,
 	}
 	if diff := cmp.Diff(want, added); diff != "" || added.ID == "" || added.CreatedAt.IsZero() {
 		t.Error(diff)
 	}
 	_, _, body := a.request(t, "GET", "/api/v1/subscribers/"+string(added.ID), "")
-	if strings.Contains(body, "secret") || !strings.Contains(body, `"timeout":"10s"`) || !strings.Contains(body, `"schedule":["1s","2m"]`) {
+	if strings.Contains(body, "secret") || strings.Contains(body, "p4ss") || !strings.Contains(body, `"timeout":"10s"`) || !strings.Contains(body, `"schedule":["1s","2m"]`) {
 		t.Errorf("shown as %s", body)
 	}
 	if secret, err := a.SubscriberSecret(ctx, added.ID); err != nil || secret.Reveal() != "s3cret" {
@@ -376,13 +378,14 @@ func TestSubscriberGoesThroughItsLife(t *testing.T) {
 		t.Errorf("resumed: %+v, %v", resumed, err)
 	}
 
-	status, _, body = a.request(t, "PATCH", "/api/v1/subscribers/"+string(added.ID), `{"timeout":7,"schedule":null,"active":false}`)
+	status, _, body = a.request(t, "PATCH", "/api/v1/subscribers/"+string(added.ID), `{"timeout":7,"schedule":null,"active":false,"ordered":false,"scheme":null,"basic_password":"***","hold":true}`)
 	var changed api.Subscriber
 	if err := json.Unmarshal([]byte(body), &changed); err != nil || status != 200 {
 		t.Fatalf("%d %s", status, body)
 	}
 	want.Secret, want.Timeout, want.Schedule, want.UpdatedAt = "", api.Duration(7*time.Second), nil, changed.UpdatedAt
 	want.Active, want.PausedReason = false, "paused by hand"
+	want.Ordered, want.OnDead, want.Scheme, want.Hold = "", "", webhook.SigningPlain, true
 	if diff := cmp.Diff(want, changed); diff != "" {
 		t.Error(diff)
 	}
@@ -418,11 +421,13 @@ func TestInvalidSubscriberIsRefusedWithEveryFaultNamed(t *testing.T) {
 		fields             []string
 	}{
 		{"POST", "/api/v1/subscribers", `{}`, []string{"events", "url"}},
-		{"POST", "/api/v1/subscribers", `{"url":"ftp://x","events":["*.x"],"timeout":"2m","concurrency":"many","rate_limit":5,"id":"sub_1"}`,
+		{"POST", "/api/v1/subscribers", `{"url":"ftp://x","events":["*.x"],"timeout":"2m","concurrency":"many","rate_limit":-5,"id":"sub_1"}`,
 			[]string{"concurrency", "events", "id", "rate_limit", "timeout", "url"}},
+		{"POST", "/api/v1/subscribers", `{"url":"http://a/","events":["*"],"filter":".a |","transform":")","ordered":".a |","oauth2_token_url":"http://10.0.0.1/","basic_password":"***","tls_key":"***"}`,
+			[]string{"basic_password", "filter", "oauth2_client_id", "oauth2_client_secret", "oauth2_token_url", "ordered", "tls_key", "transform"}},
 		{"POST", "/api/v1/subscribers", `{"url":"http://10.0.0.1/","events":["*"]}`, []string{"url"}},
 		{"POST", "/api/v1/subscribers", `{"url":"http://a/","events":["*"],"secret":""}`, []string{"secret"}},
-		{"PATCH", "/api/v1/subscribers/" + string(s.ID), `{"url":"http://10.0.0.1/","scheme":"stripe"}`, []string{"scheme", "url"}},
+		{"PATCH", "/api/v1/subscribers/" + string(s.ID), `{"url":"http://10.0.0.1/","scheme":"gitlab","on_dead":"wait","failing_since":"2025-01-01T00:00:00Z"}`, []string{"failing_since", "on_dead", "scheme", "url"}},
 		{"PATCH", "/api/v1/subscribers/" + string(s.ID), `{"headers":{"Host":"x"},"paused_reason":"y"}`, []string{"headers", "paused_reason"}},
 	} {
 		status, _, body := a.request(t, c.method, c.path, c.body)
@@ -431,11 +436,13 @@ func TestInvalidSubscriberIsRefusedWithEveryFaultNamed(t *testing.T) {
 			t.Fatal(err)
 		}
 		var fields []string
-		for _, field := range []string{"concurrency", "events", "headers", "id", "paused_reason", "rate_limit", "scheme", "secret", "timeout", "url"} {
-			if refused.Fields[field] != "" {
-				fields = append(fields, field)
+		for field, fault := range refused.Fields {
+			fields = append(fields, field)
+			if fault == "" {
+				t.Errorf("%s: nothing is said of %s", c.body, field)
 			}
 		}
+		slices.Sort(fields)
 		if status != 422 || refused.Code != "invalid_subscriber" || len(fields) != len(refused.Fields) || !cmp.Equal(fields, c.fields) {
 			t.Errorf("%s: got %d %s, want the fields %v", c.body, status, body, c.fields)
 		}

@@ -58,7 +58,7 @@ func (s *server) groupDeadLetters(ctx context.Context, _ *struct{}) (*answer[api
 	groups := make([]api.DeadGroup, len(stats.DeadGroups))
 	for i, g := range stats.DeadGroups {
 		groups[i] = api.DeadGroup{
-			SubscriberID: g.SubscriberID, Outcome: g.Outcome, Code: g.Code, Count: g.Count,
+			SubscriberID: g.SubscriberID, Outcome: g.Outcome, Code: g.Code, Fingerprint: valid(g.Fingerprint), Count: g.Count,
 			Oldest: api.Time{Time: g.Oldest}, Newest: api.Time{Time: g.Newest},
 		}
 		if sub, ok := s.o.Dispatcher.Subscriber(g.SubscriberID); ok {
@@ -96,7 +96,7 @@ func (s *server) purgeDead(ctx context.Context, in *bodyInput) (*answer[api.Purg
 	}
 	var purged api.Purged
 	purged.Matched, err = s.eachDead(ctx, filter, faults, func(ids []webhook.DeliveryID) error {
-		n, err := s.o.Store.Purge(ctx, ids)
+		n, err := s.o.Dispatcher.Purge(ctx, ids)
 		purged.Purged += n
 		return err
 	})
@@ -128,27 +128,11 @@ func (s *server) eachDead(ctx context.Context, f api.DeadFilter, faults webhook.
 		return visit(ids)
 	}
 	if f.IDs != nil {
-		return matched, s.eachNamed(ctx, f.IDs, take)
+		err = s.eachNamed(ctx, f.IDs, take)
+	} else {
+		err = s.eachSelected(ctx, filter, take)
 	}
-	// What the visitor changes lies behind it, so nothing is visited twice.
-	for page := (webhook.Page{Limit: pageSize}); ; {
-		found, err := s.o.Store.Deliveries(ctx, filter, page)
-		if err != nil {
-			return matched, err
-		}
-		ids := make([]webhook.DeliveryID, len(found.Items))
-		for i := range found.Items {
-			ids[i] = found.Items[i].ID
-		}
-		if len(ids) > 0 {
-			if err := take(ids); err != nil {
-				return matched, err
-			}
-		}
-		if page.Before = found.Next; page.Before == "" {
-			return matched, nil
-		}
-	}
+	return matched, err
 }
 
 // eachNamed visits the dead letters with these ids. If one of them is none, it

@@ -88,8 +88,11 @@ func set(value jsontext.Value, field reflect.Value, name string, faults webhook.
 
 // expected names the values that a field takes.
 func expected(t reflect.Type) string {
-	if t == reflect.TypeFor[api.Duration]() {
+	switch t {
+	case reflect.TypeFor[api.Duration]():
 		return "a duration such as 5s or 2m, or whole seconds"
+	case reflect.TypeFor[api.Ordered]():
+		return "true, false or a jq path such as .data.order_id"
 	}
 	switch t.Kind() {
 	case reflect.Bool:

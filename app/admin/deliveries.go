@@ -32,6 +32,18 @@ func (s *server) registerDeliveries() {
 		Summary:     "Send a delivery again",
 		Description: "It is due at once and has its whole schedule before it.",
 	}, s.resend)
+	register(s, webhook.Viewer, huma.Operation{
+		OperationID: "explain-delivery", Method: http.MethodGet, Path: path + "/{id}/explain", Tags: tags,
+		Summary:     "Say what became of a delivery, and what comes next",
+		Description: "What is planned is so by the present terms of the subscriber.",
+	}, s.explainDelivery)
+	cancel := body[api.Cancel](s)
+	cancel.Required = true
+	register(s, webhook.Operator, huma.Operation{
+		OperationID: "cancel-deliveries", Method: http.MethodPost, Path: path + "/cancel", Tags: tags,
+		Summary: "Give up the pending deliveries that a filter selects", RequestBody: cancel,
+		Description: "An empty filter selects all that are pending. What is cut short has given up the newest, and can be repeated.",
+	}, s.cancelDeliveries)
 	register(s, webhook.Operator, huma.Operation{
 		OperationID: "cancel-delivery", Method: http.MethodPost, Path: path + "/{id}/cancel", Tags: tags,
 		Summary:     "Give up a pending delivery",
@@ -80,7 +92,10 @@ func (s *server) showDelivery(ctx context.Context, in *deliveryInput) (*answer[a
 	}
 	detail := api.DeliveryDetail{
 		Delivery: s.wireDelivery(&d), Spent: d.Spent, Schedule: []api.Duration{},
-		RequestBody: string(e.Body()), Attempts: make([]api.Attempt, len(attempts)),
+		RequestBody: string(e.Body()), Unjudged: d.Unjudged, Attempts: make([]api.Attempt, len(attempts)),
+	}
+	if d.Body != nil {
+		detail.RequestBody, detail.Transformed = valid(string(d.Body)), true
 	}
 	if sub, ok := s.o.Dispatcher.Subscriber(d.SubscriberID); ok {
 		detail.URL = sub.URL
@@ -123,6 +138,59 @@ func (s *server) cancel(ctx context.Context, in *deliveryInput) (*answer[api.Del
 	return &answer[api.Delivery]{s.wireDelivery(&cancelled[0])}, nil
 }
 
+func (s *server) cancelDeliveries(ctx context.Context, in *bodyInput) (*answer[api.Cancelled], error) {
+	var cancel api.Cancel
+	faults, err := decode(in.RawBody, &cancel)
+	if err != nil {
+		return nil, err
+	}
+	filter, filterFaults := query.Pending(cancel.Filter, time.Now(), s.named)
+	for name, fault := range filterFaults {
+		faults["filter."+name] = fault
+	}
+	if len(faults) > 0 {
+		return nil, invalidRequest(faults)
+	}
+	var cancelled api.Cancelled
+	err = s.eachSelected(ctx, filter, func(ids []webhook.DeliveryID) error {
+		cancelled.Matched += len(ids)
+		if cancel.DryRun {
+			return nil
+		}
+		some, err := s.o.Dispatcher.Cancel(ctx, ids)
+		cancelled.Cancelled += len(some)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &answer[api.Cancelled]{cancelled}, nil
+}
+
+// eachSelected visits the deliveries that the filter selects, the newest first and
+// a page at a time. What the visitor changes lies behind it, so nothing is visited
+// twice.
+func (s *server) eachSelected(ctx context.Context, filter webhook.DeliveryFilter, visit func([]webhook.DeliveryID) error) error {
+	for page := (webhook.Page{Limit: pageSize}); ; {
+		found, err := s.o.Store.Deliveries(ctx, filter, page)
+		if err != nil {
+			return err
+		}
+		ids := make([]webhook.DeliveryID, len(found.Items))
+		for i := range found.Items {
+			ids[i] = found.Items[i].ID
+		}
+		if len(ids) > 0 {
+			if err := visit(ids); err != nil {
+				return err
+			}
+		}
+		if page.Before = found.Next; page.Before == "" {
+			return nil
+		}
+	}
+}
+
 func conflict(message string) *problem {
 	return &problem{status: http.StatusConflict, code: "conflict", message: message}
 }
@@ -132,7 +200,7 @@ func (s *server) wireDelivery(d *webhook.Delivery) api.Delivery {
 		ID: d.ID, EventID: d.EventID, EventType: d.EventType, SubscriberID: d.SubscriberID, State: d.State,
 		AttemptCount: d.Attempts, LastOutcome: d.LastOutcome, LastCode: d.LastCode,
 		LastError: valid(d.LastError), LastDurationMS: api.Millis(d.LastDuration),
-		NextAttemptAt: api.Time{Time: d.NextAttemptAt}, CreatedAt: api.Time{Time: d.CreatedAt}, FinishedAt: api.Time{Time: d.FinishedAt},
+		NextAttemptAt: api.Time{Time: d.NextAttemptAt}, OrderKey: valid(d.OrderKey), Fingerprint: valid(d.Fingerprint), CreatedAt: api.Time{Time: d.CreatedAt}, FinishedAt: api.Time{Time: d.FinishedAt},
 	}
 	if sub, ok := s.o.Dispatcher.Subscriber(d.SubscriberID); ok {
 		wire.SubscriberName, wire.SubscriberPaused = sub.Name(), !sub.Active

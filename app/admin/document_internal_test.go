@@ -101,6 +101,9 @@ func TestDocumentListsAllPathsWithTheirBodiesAndOneShapeOfErrors(t *testing.T) {
 		"GET /api/v1/deliveries/{id}":                 false,
 		"POST /api/v1/deliveries/{id}/resend":         false,
 		"POST /api/v1/deliveries/{id}/cancel":         false,
+		"GET /api/v1/deliveries/{id}/explain":         false,
+		"POST /api/v1/deliveries/cancel":              true,
+		"GET /api/v1/events/{id}/explain":             false,
 		"GET /api/v1/dead-letters":                    false,
 		"DELETE /api/v1/dead-letters":                 true,
 		"GET /api/v1/dead-letters/groups":             false,
@@ -138,7 +141,8 @@ func TestEveryOperationSaysWhichRoleItNeeds(t *testing.T) {
 		"pause-subscriber": webhook.Operator, "resume-subscriber": webhook.Operator, "test-subscriber": webhook.Operator,
 		"show-subscriber-secret": webhook.Administrator, "rotate-subscriber-secret": webhook.Administrator,
 		"list-deliveries": webhook.Viewer, "show-delivery": webhook.Viewer,
-		"resend-delivery": webhook.Operator, "cancel-delivery": webhook.Operator,
+		"resend-delivery": webhook.Operator, "cancel-delivery": webhook.Operator, "cancel-deliveries": webhook.Operator,
+		"explain-delivery": webhook.Viewer, "explain-event": webhook.Viewer,
 		"list-dead-letters": webhook.Viewer, "group-dead-letters": webhook.Viewer,
 		"replay-dead-letters": webhook.Operator, "purge-dead-letters": webhook.Administrator,
 		"show-stats": webhook.Viewer, "tail": webhook.Viewer,
@@ -197,6 +201,25 @@ func TestDocumentAllowsNullWhereItGivesAFieldItsDefault(t *testing.T) {
 		needed := name == "url" || name == "secret" || name == "events"
 		if allowed := err == nil && len(faults) == 0 && !needed; allowed == one {
 			t.Errorf("%s has the type %v, and a null is allowed: %v", name, property.Type, allowed)
+		}
+	}
+}
+
+func TestDocumentSaysThatAnOrderIsAPathOrATruthValue(t *testing.T) {
+	d := readDocument(t)
+	for name, want := range map[string][]any{"Subscriber": {"boolean", "string"}, "SubscriberChange": {"boolean", "string", "null"}} {
+		var schema struct {
+			Properties map[string]struct {
+				Type        any
+				Description string
+			}
+		}
+		if err := json.Unmarshal(d.Components.Schemas[name], &schema); err != nil {
+			t.Fatal(err)
+		}
+		ordered := schema.Properties["ordered"]
+		if diff := cmp.Diff(any(want), ordered.Type); diff != "" || ordered.Description == "" {
+			t.Errorf("%s: %s", name, diff)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"net/http"
 	"time"
 
@@ -30,12 +31,17 @@ func (s *server) registerEvents() {
 		OperationID: "show-event", Method: http.MethodGet, Path: api.Prefix + "/events/{id}", Tags: tags,
 		Summary: "Show an event with its data and deliveries",
 	}, s.showEvent)
+	register(s, webhook.Viewer, huma.Operation{
+		OperationID: "explain-event", Method: http.MethodGet, Path: api.Prefix + "/events/{id}/explain", Tags: tags,
+		Summary:     "Say why an event reached a subscriber, or did not",
+		Description: "For every subscriber, or for the one that is named. Filters and other terms are asked as they are now.",
+	}, s.explainEvent)
 	replay := body[api.EventReplay](s)
 	replay.Required = true
 	register(s, webhook.Operator, huma.Operation{
 		OperationID: "replay-event", Method: http.MethodPost, Path: api.Prefix + "/events/{id}/replay", Tags: tags,
 		Summary: "Make new deliveries of an event", RequestBody: body[api.ReplayTo](s),
-		Description: "To all subscribers that receive such an event now, or to the one that is named.",
+		Description: "To all subscribers that receive such an event now, or to the one that is named, whatever its patterns and its filter.",
 	}, s.replayEvent)
 	register(s, webhook.Operator, huma.Operation{
 		OperationID: "replay-events", Method: http.MethodPost, Path: api.Prefix + "/replays", Tags: tags,
@@ -181,24 +187,42 @@ func (s *server) replayEvent(ctx context.Context, in *eventBody) (*answer[api.Re
 	if err != nil {
 		return nil, err
 	}
-	recipients := []webhook.SubscriberID{to.Subscriber}
-	if to.Subscriber == "" {
-		recipients = s.o.Dispatcher.Recipients(&e)
-	} else if sub, ok := s.o.Dispatcher.Subscriber(to.Subscriber); !ok {
-		return nil, invalidRequest(webhook.FieldsError{"subscriber": "there is no such subscriber"})
-	} else if e.ClientID != "" && e.ClientID != sub.ClientID {
-		return nil, conflict("The event is another client's than the subscriber.")
+	recipients, err := s.recipients(ctx, &e, to.Subscriber)
+	if err != nil {
+		return nil, err
 	}
 	now := time.Now()
 	var replays []webhook.Replay
-	for _, id := range recipients {
-		replays = append(replays, webhook.Replay{EventID: e.ID, Delivery: webhook.NewDelivery{SubscriberID: id}, DueAt: now})
+	for _, d := range recipients {
+		replays = append(replays, webhook.Replay{EventID: e.ID, Delivery: d, DueAt: now})
 	}
 	made, err := s.o.Dispatcher.Replay(ctx, replays)
 	if err != nil {
 		return nil, err
 	}
 	return &answer[api.Replayed]{api.Replayed{Matched: 1, Replayed: len(made)}}, nil
+}
+
+// recipients are the deliveries that a replay of the event makes: for all that
+// receive it, or, where one is named, for that one.
+func (s *server) recipients(ctx context.Context, e *webhook.Event, to webhook.SubscriberID) ([]webhook.NewDelivery, error) {
+	if to == "" {
+		return s.o.Dispatcher.Recipients(ctx, e)
+	}
+	sub, ok := s.o.Dispatcher.Subscriber(to)
+	if !ok {
+		return nil, noSuchSubscriber()
+	}
+	if e.ClientID != "" && e.ClientID != sub.ClientID {
+		return nil, conflict("The event is another client's than the subscriber.")
+	}
+	d, err := s.o.Dispatcher.Recipient(e, to)
+	return []webhook.NewDelivery{d}, err
+}
+
+// noSuchSubscriber refuses a request that names a subscriber whom nobody knows.
+func noSuchSubscriber() *problem {
+	return invalidRequest(webhook.FieldsError{"subscriber": "there is no such subscriber"})
 }
 
 func (s *server) replayEvents(ctx context.Context, in *bodyInput) (*answer[api.Replayed], error) {
@@ -249,9 +273,13 @@ func (s *server) replayPage(ctx context.Context, events []webhook.EventSummary, 
 		if events[i].Type == testType {
 			continue // it was meant for the one whose test it was
 		}
-		for _, id := range s.o.Dispatcher.Recipients(&events[i].Event) {
-			if to == "" || id == to {
-				replays = append(replays, webhook.Replay{EventID: events[i].ID, Delivery: webhook.NewDelivery{SubscriberID: id}, DueAt: due})
+		recipients, err := s.o.Dispatcher.Recipients(ctx, &events[i].Event)
+		if err != nil && !errors.Is(err, webhook.ErrNotFound) { // the retention may have taken it
+			return 0, err
+		}
+		for _, d := range recipients {
+			if to == "" || d.SubscriberID == to {
+				replays = append(replays, webhook.Replay{EventID: events[i].ID, Delivery: d, DueAt: due})
 				due = due.Add(every)
 			}
 		}

@@ -108,7 +108,7 @@ func TestNobodyDoesWhatTheirRoleLacks(t *testing.T) {
 		"/events/{id}", "/events/"+string(published[0].ID), "/deliveries/{id}", "/deliveries/"+string(published[1].Deliveries[0].ID),
 		"/subscribers/{id}", "/subscribers/"+string(sub.ID), "/tokens/{id}", "/tokens/"+string(spare.ID))
 	bodies := map[string]string{
-		"publish-event": `{"event":"a.b","data":1}`, "replay-events": `{}`, "replay-dead-letters": `{}`, "purge-dead-letters": `{}`,
+		"publish-event": `{"event":"a.b","data":1}`, "replay-events": `{}`, "replay-dead-letters": `{}`, "cancel-deliveries": `{}`, "purge-dead-letters": `{}`,
 		"add-subscriber": `{"url":"https://other.example/","events":["*"]}`, "change-subscriber": `{"description":"changed"}`,
 		"create-token": `{"name":"mine","role":"admin"}`, "send-sample": `{"event":"a.b","data":1}`,
 	}

@@ -3,7 +3,7 @@ package admin
 import (
 	"context"
 	"crypto/rand"
-	"maps"
+	"errors"
 	"net/http"
 	"time"
 
@@ -50,7 +50,7 @@ func (s *server) registerSubscribers() {
 	register(s, webhook.Administrator, huma.Operation{
 		OperationID: "change-subscriber", Method: http.MethodPatch, Path: path + "/{id}", Tags: tags,
 		Summary: "Change fields of a subscriber", RequestBody: change,
-		Description: "What is not named stays as it is; null gives a field its default.",
+		Description: "What is not named stays as it is; null gives a field its default, and *** leaves a credential as it is.",
 	}, s.changeSubscriber)
 	register(s, webhook.Administrator, huma.Operation{
 		OperationID: "remove-subscriber", Method: http.MethodDelete, Path: path + "/{id}", Tags: tags,
@@ -76,8 +76,23 @@ func (s *server) registerSubscribers() {
 	register(s, webhook.Operator, huma.Operation{
 		OperationID: "test-subscriber", Method: http.MethodPost, Path: path + "/{id}/test", Tags: tags,
 		Summary: "Send a test event to one subscriber", DefaultStatus: http.StatusAccepted,
-		Description: "The event has the type " + testType + " and reaches this subscriber whatever its patterns.",
+		Description: "The event has the type " + testType + " and reaches this subscriber whatever its patterns and its filter.",
 	}, s.testSubscriber)
+	s.describeOrder()
+}
+
+// describeOrder tells in the document what the type of the field does not: that
+// an order is a path or a truth value.
+func (s *server) describeOrder() {
+	schemas := s.api.OpenAPI().Components.Schemas.Map()
+	for name, types := range map[string][]string{
+		"Subscriber":       {huma.TypeBoolean, huma.TypeString},
+		"SubscriberChange": {huma.TypeBoolean, huma.TypeString, "null"},
+	} {
+		ordered := schemas[name].Properties["ordered"]
+		ordered.Type, ordered.Nullable = "", false
+		ordered.Extensions = map[string]any{"type": types}
+	}
 }
 
 type subscriberInput struct {
@@ -91,14 +106,22 @@ type subscriberBody struct {
 
 func (s *server) listSubscribers(ctx context.Context, in *api.PageQuery) (*answer[api.List[api.Subscriber]], error) {
 	var health map[webhook.SubscriberID]*api.Health
+	lanes := map[webhook.SubscriberID]webhook.LaneState{}
 	fetch := func(page webhook.Page) (webhook.List[*webhook.Subscriber], error) {
 		found := pageOf(s.o.Dispatcher.Subscribers(), page, func(sub *webhook.Subscriber) string { return string(sub.ID) })
+		for _, sub := range found.Items {
+			lane, err := s.lane(ctx, sub)
+			if err != nil {
+				return found, err
+			}
+			lanes[sub.ID] = lane
+		}
 		var err error
 		health, err = s.health(ctx, found.Items...)
 		return found, err
 	}
 	return list(s, *in, webhook.SubscriberPrefix, fetch, func(sub **webhook.Subscriber) api.Subscriber {
-		wire := wireSubscriber(ctx, *sub)
+		wire := wireSubscriber(ctx, *sub, lanes[(*sub).ID])
 		wire.Health = health[wire.ID]
 		return wire
 	})
@@ -112,14 +135,14 @@ func (s *server) addSubscriber(ctx context.Context, in *bodyInput) (*answer[api.
 		return nil, err
 	}
 	added := webhook.Subscriber{Active: true}
-	apply(change, &added)
-	if err := s.judge(change, &added, added.Validate(), faults); err != nil {
+	apply(change, &added, faults)
+	if err := s.judge(ctx, &added, nil, added.Validate(), faults); err != nil {
 		return nil, err
 	}
 	if added, err = s.o.Dispatcher.AddSubscriber(ctx, added); err != nil {
 		return nil, err
 	}
-	wire := wireSubscriber(ctx, &added)
+	wire := wireSubscriber(ctx, &added, webhook.LaneState{})
 	wire.Secret = added.Secret.Reveal()
 	return &answer[api.Subscriber]{wire}, nil
 }
@@ -133,9 +156,12 @@ func (s *server) showSubscriber(ctx context.Context, in *subscriberInput) (*answ
 	if err != nil {
 		return nil, err
 	}
-	wire := wireSubscriber(ctx, &found)
-	wire.Health = health[wire.ID]
-	return &answer[api.Subscriber]{wire}, nil
+	shown, err := s.shown(ctx, &found)
+	if err != nil {
+		return nil, err
+	}
+	shown.Body.Health = health[found.ID]
+	return shown, nil
 }
 
 func (s *server) changeSubscriber(ctx context.Context, in *subscriberBody) (*answer[api.Subscriber], error) {
@@ -146,8 +172,8 @@ func (s *server) changeSubscriber(ctx context.Context, in *subscriberBody) (*ans
 	}
 	return s.update(ctx, in.ID, func(changed *webhook.Subscriber) error {
 		before := *changed
-		apply(change, changed)
-		return s.judge(change, changed, changed.ValidateChange(&before), faults)
+		apply(change, changed, faults)
+		return s.judge(ctx, changed, &before, changed.ValidateChange(&before), faults)
 	})
 }
 
@@ -220,9 +246,12 @@ func (s *server) rotateSecret(ctx context.Context, in *subscriberBody) (*answer[
 	if err != nil {
 		return nil, err
 	}
-	wire := wireSubscriber(ctx, &changed)
-	wire.Secret = fresh.Reveal()
-	return &answer[api.Subscriber]{wire}, nil
+	shown, err := s.shown(ctx, &changed)
+	if err != nil {
+		return nil, err
+	}
+	shown.Body.Secret = fresh.Reveal()
+	return shown, nil
 }
 
 func (s *server) testSubscriber(ctx context.Context, in *subscriberInput) (*answer[api.Published], error) {
@@ -281,104 +310,27 @@ func (s *server) update(ctx context.Context, id webhook.SubscriberID, change fun
 	if err != nil {
 		return nil, err
 	}
-	return &answer[api.Subscriber]{wireSubscriber(ctx, &changed)}, nil
+	return s.shown(ctx, &changed)
 }
 
-// decodeSubscriber reads fields of a subscriber, with the faults by name.
-func decodeSubscriber(raw []byte, change *api.SubscriberChange) (webhook.FieldsError, error) {
-	faults, err := decode(raw, change)
-	for _, name := range []string{"id", "created_at", "updated_at", "paused_reason"} {
-		if _, given := faults[name]; given {
-			faults[name] = "is set by Pintle"
-		}
+// shown answers with the subscriber as it stands at the moment.
+func (s *server) shown(ctx context.Context, sub *webhook.Subscriber) (*answer[api.Subscriber], error) {
+	lane, err := s.lane(ctx, sub)
+	if err != nil {
+		return nil, err
 	}
-	return faults, err
+	return &answer[api.Subscriber]{wireSubscriber(ctx, sub, lane)}, nil
 }
 
-// apply gives the subscriber the fields that the change names.
-func apply(c api.SubscriberChange, s *webhook.Subscriber) {
-	assign(&s.ClientID, c.ClientID)
-	assign(&s.URL, c.URL)
-	if c.Secret != nil {
-		// A secret that is set by hand holds at once, and alone.
-		s.Secret, s.OldSecrets = webhook.Secret(*c.Secret), nil
+// lane is how the lane of the subscriber stands, if it is in an outage: of one
+// that is well there is nothing to tell.
+func (s *server) lane(ctx context.Context, sub *webhook.Subscriber) (webhook.LaneState, error) {
+	if sub.FailingSince.IsZero() {
+		return webhook.LaneState{}, nil
 	}
-	assign(&s.Events, c.Events)
-	assign(&s.Description, c.Description)
-	assign(&s.Headers, c.Headers)
-	assign((*api.Duration)(&s.Timeout), c.Timeout)
-	assign(&s.Concurrency, c.Concurrency)
-	assign(&s.FinalOn4xx, c.FinalOn4xx)
-	if c.Schedule != nil {
-		s.Schedule = nil
-		for _, wait := range *c.Schedule {
-			s.Schedule = append(s.Schedule, time.Duration(wait))
-		}
+	state, err := s.o.Dispatcher.LaneState(ctx, sub.ID)
+	if errors.Is(err, webhook.ErrNotFound) {
+		return state, nil // it was removed just now
 	}
-	if c.Active != nil && *c.Active != (s.Active) {
-		s.Active = *c.Active
-		s.PausedReason = ""
-		if !s.Active {
-			s.PausedReason = pausedByHand
-		}
-	}
-}
-
-func assign[T any](field, value *T) {
-	if value != nil {
-		*field = *value
-	}
-}
-
-// judge returns nil, or a refusal that names every fault: those that reading
-// the change has found, and what is invalid of the subscriber as it would be.
-func (s *server) judge(change api.SubscriberChange, changed *webhook.Subscriber, invalid error, faults webhook.FieldsError) error {
-	all := webhook.FieldsError{}
-	if invalid != nil {
-		maps.Copy(all, problemOf(invalid).fields)
-	}
-	// An old URL that may no longer be called must not stand in the way of
-	// another change.
-	if all["url"] == "" && change.URL != nil && s.o.CheckURL != nil {
-		if err := s.o.CheckURL(changed.URL); err != nil {
-			all["url"] = err.Error()
-		}
-	}
-	// A value that could not be read at all says more than what stands in its
-	// place.
-	maps.Copy(all, faults)
-	if len(all) > 0 {
-		return invalidSubscriber(all)
-	}
-	return nil
-}
-
-// wireSubscriber is the subscriber as the one who asks may see it. Credentials
-// among its headers are for those who could change them, and need them for that.
-func wireSubscriber(ctx context.Context, s *webhook.Subscriber) api.Subscriber {
-	wire := api.Subscriber{
-		ID: s.ID, ClientID: s.ClientID, URL: s.URL, Events: s.Events, Active: s.Active,
-		Description: s.Description, Headers: s.Headers, Timeout: api.Duration(s.Timeout), Concurrency: s.Concurrency,
-		FinalOn4xx: s.FinalOn4xx, CreatedAt: api.Time{Time: s.CreatedAt}, UpdatedAt: api.Time{Time: s.UpdatedAt},
-		PausedReason: s.PausedReason,
-	}
-	if !roleOf(ctx).May(webhook.Administrator) {
-		wire.Headers = maps.Clone(s.Headers)
-		for name := range wire.Headers {
-			if webhook.CredentialHeader(name) {
-				wire.Headers[name] = webhook.HiddenValue
-			}
-		}
-	}
-	for _, wait := range s.Schedule {
-		wire.Schedule = append(wire.Schedule, api.Duration(wait))
-	}
-	// One that was replaced earlier may stay valid longer.
-	now := time.Now()
-	for _, old := range s.OldSecrets {
-		if old.Until.After(now) && old.Until.After(wire.OldSecretUntil.Time) {
-			wire.OldSecretUntil = api.Time{Time: old.Until}
-		}
-	}
-	return wire
+	return state, err
 }

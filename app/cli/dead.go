@@ -14,7 +14,7 @@ import (
 
 func newDead(g *globals) *cobra.Command {
 	return noun("dead", "See dead letters, replay them and delete them",
-		"pintle dead groups\npintle dead list since:24h\npintle dead replay sub:acme-* code:503",
+		"pintle dead groups\npintle dead list since:24h\npintle dead replay sub:acme-* code:503\npintle dead replay --fingerprint 'dial tcp …: connect: connection refused' --rate 10",
 		newDeadList(g), newDeadGroups(g), newDeadReplay(g), newDeadPurge(g))
 }
 
@@ -35,19 +35,22 @@ func newDeadList(g *globals) *cobra.Command {
 
 func newDeadGroups(g *globals) *cobra.Command {
 	return &cobra.Command{
-		Use:     "groups",
-		Short:   "Count dead letters by subscriber and cause, the largest group first",
-		Example: "pintle dead groups\npintle dead groups --output json",
-		Args:    cobra.NoArgs,
+		Use:   "groups",
+		Short: "Count dead letters by subscriber and cause, the largest group first",
+		Long: "groups counts the dead letters that share a subscriber and a cause. The FINGERPRINT\n" +
+			"of a group is what its errors have in common; --fingerprint selects by it.",
+		Example: "pintle dead groups\npintle dead groups --output json\n" +
+			"pintle dead replay sub:acme-* --fingerprint 'dial tcp …: connect: connection refused'",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return g.withClient(func(c *client.Client) error {
 				groups, err := c.DeadGroups(cmd.Context())
 				return printList(g, cmd, listed(groups, err), 0, columns[api.DeadGroup]{
-					[]string{"SUBSCRIBER", "NAME", "OUTCOME", "CODE", "COUNT", "OLDEST", "NEWEST"},
+					[]string{"SUBSCRIBER", "NAME", "OUTCOME", "CODE", "COUNT", "OLDEST", "NEWEST", "FINGERPRINT"},
 					func(d api.DeadGroup) []string {
 						return []string{
 							string(d.SubscriberID), d.SubscriberName, string(d.Outcome), shownCode(d.Code),
-							strconv.FormatInt(d.Count, 10), shownTime(d.Oldest), shownTime(d.Newest),
+							strconv.FormatInt(d.Count, 10), shownTime(d.Oldest), shownTime(d.Newest), d.Fingerprint,
 						}
 					},
 				})
@@ -77,6 +80,7 @@ func newDeadReplay(g *globals) *cobra.Command {
 		"how many they are, and asks, before it does so." + queryHelp
 	c.Example = "pintle dead replay sub:acme-* since:24h\n" +
 		"pintle dead replay --code 503 --dry-run\n" +
+		"pintle dead replay sub:acme-* --fingerprint 'dial tcp …: connect: connection refused'\n" +
 		"pintle dead replay dlv_…\n" +
 		"pintle dead replay --all --rate 10 --yes"
 	return c

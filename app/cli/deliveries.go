@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -23,13 +24,9 @@ func newDeliveries(g *globals) *cobra.Command {
 	resend.Long = "resend makes deliveries due at once, whatever state they are in, with their whole\n" +
 		"schedule before them. A receiver recognises the event by its webhook-id, which\n" +
 		"stays the same."
-	cancel := newDeliveriesChange(g, "cancel", (*client.Client).Cancel)
-	cancel.Short = "Give up pending deliveries"
-	cancel.Long = "cancel gives up deliveries that are pending: they are not tried again, unless they\n" +
-		"are resent. A request that is under way is not called back."
 	return noun("deliveries", "See deliveries and why they failed, and send them again",
-		"pintle deliveries list sub:acme-* status:pending\npintle deliveries show dlv_…\npintle deliveries resend dlv_…",
-		newDeliveriesList(g), newDeliveriesShow(g), resend, cancel)
+		"pintle deliveries list sub:acme-* status:pending\npintle deliveries explain dlv_…\npintle deliveries resend dlv_…",
+		newDeliveriesList(g), newDeliveriesShow(g), newDeliveriesExplain(g), resend, newDeliveriesCancel(g))
 }
 
 func deliveryColumns() columns[api.Delivery] {
@@ -77,6 +74,48 @@ func newDeliveriesChange(g *globals, verb string, change func(*client.Client, co
 	}
 }
 
+func newDeliveriesCancel(g *globals) *cobra.Command {
+	var (
+		b      bulk
+		cancel api.Cancel
+	)
+	c := &cobra.Command{
+		Use:   "cancel [DELIVERY…|QUERY…]",
+		Short: "Give up pending deliveries",
+		Long: "cancel gives up deliveries that are pending: they are not tried again, unless they\n" +
+			"are resent. A request that is under way is not called back. It takes those that\n" +
+			"are named, those pending ones that a query and the flags select, or --all; unless\n" +
+			"they are named, it says how many they are, and asks, before it does so." + queryHelp,
+		Example: "pintle deliveries cancel dlv_…\n" +
+			"pintle deliveries cancel sub:acme-* type:order.* --dry-run\n" +
+			"pintle deliveries cancel --subscriber sub_… --until 24h --yes",
+		RunE: func(cmd *cobra.Command, words []string) error {
+			ids, err := selected(&b, "deliveries", webhook.DeliveryPrefix, words, &cancel.Filter, &cancel.Filter.Q)
+			switch {
+			case err != nil:
+				return err
+			case len(ids) > 0 && b.dryRun:
+				return errors.New("--dry-run goes with a query, a filter or --all")
+			case len(ids) > 0:
+				return forEach(g, cmd, "cancel delivery", ids, deliveryColumns(),
+					func(ctx context.Context, c *client.Client, id string) (api.Delivery, error) {
+						return c.Cancel(ctx, webhook.DeliveryID(id))
+					})
+			}
+			return g.withClient(func(c *client.Client) error {
+				return b.run(g, cmd, "cancel", "pending delivery", func(dryRun bool) (tally, error) {
+					cancel.DryRun = dryRun
+					cancelled, err := c.CancelDeliveries(cmd.Context(), cancel)
+					return tally{matched: cancelled.Matched, done: cancelled.Cancelled, answer: cancelled}, err
+				})
+			})
+		},
+	}
+	deliveryFlags(c, &cancel.Filter)
+	b.flags(c, "pending deliveries")
+	return c
+}
+
 func newDeliveriesShow(g *globals) *cobra.Command {
 	var verbose bool
 	c := &cobra.Command{
@@ -107,17 +146,23 @@ func printDelivery(w io.Writer, d api.DeliveryDetail, verbose bool) error {
 		field{"TYPE", d.EventType},
 		field{"SUBSCRIBER", strings.TrimSpace(string(d.SubscriberID) + " " + d.SubscriberName)},
 		field{"URL", d.URL},
+		field{"ORDER KEY", d.OrderKey},
 		field{"STATE", string(d.State)},
 		field{"WHY", standing(d, time.Now())},
 		field{"ATTEMPTS", strconv.Itoa(d.AttemptCount)},
 		field{"CREATED", shownTime(d.CreatedAt)},
 		field{"NEXT ATTEMPT", shownTime(d.NextAttemptAt)},
-		field{"FINISHED", shownTime(d.FinishedAt)})
+		field{"FINISHED", shownTime(d.FinishedAt)},
+		field{"FINGERPRINT", d.Fingerprint})
 	if err != nil {
 		return err
 	}
 	if verbose {
-		if err := printLines(w, "\nREQUEST BODY", d.RequestBody+"\n"); err != nil {
+		heading := "\nREQUEST BODY"
+		if d.Transformed {
+			heading += " (transformed)"
+		}
+		if err := printLines(w, heading, d.RequestBody+"\n"); err != nil {
 			return err
 		}
 	}
@@ -204,7 +249,7 @@ func standing(d api.DeliveryDetail, now time.Time) string {
 	case webhook.Delivered:
 		return fmt.Sprintf("attempt %d was answered with %d", d.AttemptCount, d.LastCode)
 	case webhook.Cancelled:
-		return "a person gave it up, or its subscriber was removed"
+		return "a person gave it up, its subscriber was removed, or its filter said no"
 	case webhook.Dead:
 		if d.Spent >= tries {
 			return fmt.Sprintf("all %d attempts of its schedule failed, the last one with %s", tries, lastResult(d.Delivery))
@@ -215,7 +260,7 @@ func standing(d api.DeliveryDetail, now time.Time) string {
 		if wait := d.NextAttemptAt.Sub(now).Round(time.Second); wait > 0 {
 			next += " in " + api.Duration(wait).String()
 		} else {
-			next += " now, unless its subscriber is paused"
+			next += " now; pintle deliveries explain tells what it waits for"
 		}
 		if d.LastOutcome == "" {
 			return next

@@ -21,7 +21,8 @@ func newDoctor(g *globals) *cobra.Command {
 		Short: "Diagnose the installation; exit 1 on a fault",
 		Long: "doctor looks at the configuration, the database and its disk, the appliance if it\n" +
 			"is running and its addresses if not, certificates, the ASN database, secrets and\n" +
-			"the clock. It changes nothing. A warning is worth a look; with a fault something\n" +
+			"the keys that they are sealed with, the proxy, the process that runs filters and\n" +
+			"transforms, subscribers and the clock. It changes nothing. A warning is worth a look; with a fault something\n" +
 			"does not work, or will not after the next start, and the exit status is 1.",
 		Example: "pintle doctor\npintle doctor --config /etc/pintle/config.toml --output json",
 		Args:    cobra.NoArgs,

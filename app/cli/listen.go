@@ -56,8 +56,8 @@ func newListen(g *globals) *cobra.Command {
 			"secret it verifies X-Agent-Signature and the Standard Webhooks signature, and\n" +
 			"answers 401 where one is wrong.\n\n" +
 			"It fails every request if it is only told how to fail (--status, --reset,\n" +
-			"--hang), and those that --fail or --fail-rate picks otherwise; --delay applies\n" +
-			"to all. It runs until it is interrupted, or until --count requests have come.",
+			"--garbage, --hang), and those that --fail or --fail-rate picks otherwise;\n" +
+			"--delay and what is said of the answer's header and body apply to all. It runs until it is interrupted, or until --count requests have come.",
 		Example: "pintle listen --secret whsec_…\n" +
 			"pintle listen --fail 2 --status 503 --retry-after 10s\n" +
 			"pintle listen --fail-rate 0.1 --delay 2s\n" +
@@ -112,9 +112,14 @@ func newListen(g *globals) *cobra.Command {
 	flags.Uint64Var(&options.Seed, "seed", 0, "make --fail-rate pick the same requests each time (default: another each time)")
 	flags.DurationVar(&options.Faults.Delay, "delay", 0, "wait so long before every answer")
 	flags.BoolVar(&options.Faults.Reset, "reset", false, "close the connection in place of an answer")
+	flags.BoolVar(&options.Faults.Garbage, "garbage", false, "answer with bytes that are not HTTP")
 	flags.BoolVar(&options.Faults.Hang, "hang", false, "never answer")
 	flags.DurationVar(&options.Faults.RetryAfter, "retry-after", 0, "send Retry-After with an answer that fails")
+	flags.BoolVar(&options.Faults.RetryAfterDate, "retry-after-date", false, "send Retry-After as a date in place of seconds")
+	flags.StringVar(&options.Faults.Location, "location", "", "redirect there with an answer that fails; goes with --status 3xx")
+	flags.IntVar(&options.Faults.HeaderSize, "header-size", 0, "answer with a header that has so many bytes too many")
 	flags.Int64Var(&options.Faults.BodySize, "body-size", 0, "answer with a body of so many bytes")
+	flags.DurationVar(&options.Faults.BodyTime, "body-time", 0, "send the body of every answer piece by piece, over so long a time")
 	flags.IntVar(&count, "count", 0, "end after N requests (default: never)")
 	return c
 }
@@ -164,7 +169,7 @@ func (l *listening) run(ctx context.Context, address string, ready func(url stri
 	case <-l.full:
 		// The last answers are still to go out, unless there is none.
 		if !l.options.Faults.Hang {
-			l.shutdown(ctx, server, l.options.Faults.Delay+listenGrace)
+			l.shutdown(ctx, server, l.options.Faults.Delay+l.options.Faults.BodyTime+listenGrace)
 		}
 	}
 	// What waits or hangs is cut short, and only then can the server end.
@@ -211,8 +216,11 @@ func (l *listening) line(a sandbox.Arrival) []byte {
 	status := strconv.Itoa(a.Status)
 	if a.Status == 0 {
 		status = "hang"
-		if l.options.Faults.Reset {
+		switch {
+		case l.options.Faults.Reset:
 			status = "reset"
+		case l.options.Faults.Garbage:
+			status = "junk"
 		}
 	}
 	attempt := "-"

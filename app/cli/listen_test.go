@@ -238,6 +238,21 @@ func TestListenEndsWhatHangsWithoutAnAnswer(t *testing.T) {
 	}
 }
 
+func TestListenAnswersWithGarbage(t *testing.T) {
+	r := startListen(t, "--garbage")
+	status := postDelivery(t, r.url, "a", "{}")
+	if line := r.line(t); !strings.Contains(line, "  junk   ") {
+		t.Errorf("got %q", line)
+	}
+	if got := <-status; got != 0 {
+		t.Errorf("answered %d", got)
+	}
+	r.stop()
+	if err := <-r.ended; err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
 func TestListenEndsCleanlyAtSIGTERM(t *testing.T) {
 	r := startListen(t)
 	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
@@ -257,6 +272,8 @@ func TestListenRefusesWrongUsage(t *testing.T) {
 		{"--fail", "-1"},
 		{"--reset", "--hang"},
 		{"--retry-after", "5s"},
+		{"--location", "/x"},
+		{"--garbage", "--status", "500"},
 		{"--secret", ""},
 		{"--count", "-1"},
 		{"--output", "xml"},

@@ -34,7 +34,7 @@ func TestDeliverySaysWhyItIsWhereItIs(t *testing.T) {
 	in := func(d time.Duration) api.Time { return api.Time{Time: now.Add(d)} }
 	two := []api.Duration{api.Duration(time.Second), api.Duration(time.Minute)}
 	for want, d := range map[string]api.DeliveryDetail{
-		"attempt 1 of 3 is due now, unless its subscriber is paused": {
+		"attempt 1 of 3 is due now; pintle deliveries explain tells what it waits for": {
 			Schedule: two, Delivery: api.Delivery{State: webhook.Pending, NextAttemptAt: in(-time.Second)},
 		},
 		"the last attempt ended with status 503; attempt 2 of 3 is due in 1m30s": {

@@ -19,6 +19,7 @@ import (
 	"github.com/pintle/pintle/app/admin"
 	"github.com/pintle/pintle/app/admin/api"
 	"github.com/pintle/pintle/app/dispatch"
+	"github.com/pintle/pintle/app/transform"
 	"github.com/pintle/pintle/app/webhook"
 	"github.com/pintle/pintle/storage/sqlite"
 )
@@ -44,7 +45,7 @@ func startRemote(t *testing.T) *remote {
 	dispatcher := dispatch.New(dispatch.Options{
 		Store: r.store, Logger: slog.New(slog.DiscardHandler), Transport: http.DefaultTransport,
 		Policy:  webhook.RetryPolicy{Schedule: webhook.DefaultSchedule()},
-		Timeout: time.Second, Concurrency: 1, MaxInFlight: 1,
+		Timeout: time.Second, Concurrency: 1, MaxInFlight: 1, Expressions: transform.New(transform.Options{}),
 	})
 	if err := dispatcher.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -124,31 +125,6 @@ func (r *remote) deaden(t *testing.T) webhook.DeliveryID {
 		t.Fatal(err)
 	}
 	return id
-}
-
-func TestEveryFieldOfASubscriberIsAFlag(t *testing.T) {
-	r := startRemote(t)
-	s := r.add(t, "--client-id", "c", "--secret", "s3cret", "--events", "order.*,user.**", "--events", "x", "--description", "d",
-		"--header", "X-A: b, c", "--headers", "X-B:d", "--timeout", "7", "--concurrency", "3", "--schedule", "1s,2m", "--final-on-4xx")
-	s.CreatedAt, s.UpdatedAt = api.Time{}, api.Time{}
-	id := s.ID
-	s.ID = "sub_"
-	got, err := json.Marshal(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const want = `{"id":"sub_","client_id":"c","url":"https://a.example/","secret":"s3cret","events":["order.*","user.**","x"],"active":false,` +
-		`"description":"d","headers":{"X-A":"b, c","X-B":"d"},"timeout":"7s","concurrency":3,"schedule":["1s","2m"],"final_on_4xx":true,` +
-		`"created_at":"0001-01-01T00:00:00.000Z","updated_at":"0001-01-01T00:00:00.000Z","paused_reason":"paused by hand"}`
-	if string(got) != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-	if out := r.must(t, "subscribers", "show", string(id)); strings.Contains(out, "s3cret") {
-		t.Errorf("shown unasked:\n%s", out)
-	}
-	if out := r.must(t, "subscribers", "show", string(id), "--secret"); !strings.Contains(out, "s3cret") {
-		t.Errorf("asked for and not shown:\n%s", out)
-	}
 }
 
 func TestSubscriberIsGivenEverythingUnlessToldOtherwise(t *testing.T) {

@@ -42,6 +42,7 @@ func deliveryFlags(cmd *cobra.Command, f *api.DeliveryFilter) {
 	flags.StringVar((*string)(&f.EventID), "event-id", "", "deliveries of this event only")
 	flags.StringVar((*string)(&f.Outcome), "outcome", "", "whose last attempt came out like this: "+fmt.Sprint(webhook.Outcomes()))
 	flags.IntVar(&f.Code, "code", 0, "whose last attempt was answered with this HTTP status")
+	flags.StringVar(&f.Fingerprint, "fingerprint", "", "dead letters with this fingerprint, as pintle dead groups shows it")
 	ownerFlags(cmd, "made", &f.ClientID, &f.Since, &f.Until)
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		switch {
@@ -178,7 +179,7 @@ func (b *bulk) run(g *globals, cmd *cobra.Command, verb, thing string, do func(d
 	if !b.dryRun && !g.yes {
 		found, err := do(true)
 		if err != nil {
-			return workError(fmt.Errorf("count %ss: %w", thing, err))
+			return workError(fmt.Errorf("count %s: %w", plural(thing), err))
 		}
 		if found.matched > 0 {
 			if err := g.confirm(cmd, verb+" "+counted(found.matched, thing)); err != nil {
@@ -188,12 +189,15 @@ func (b *bulk) run(g *globals, cmd *cobra.Command, verb, thing string, do func(d
 	}
 	t, err := do(b.dryRun)
 	if err != nil {
-		return workError(fmt.Errorf("%s %ss: %w", verb, thing, err))
+		return workError(fmt.Errorf("%s %s: %w", verb, plural(thing), err))
 	}
 	if t.note != "" {
 		g.note(cmd, "%s", t.note)
 	}
 	done := strings.ToUpper(strings.TrimSuffix(verb, "e") + "ed")
+	if verb == "cancel" {
+		done = "CANCELLED"
+	}
 	return printOne(g, cmd, t.answer, []string{"MATCHED", done}, strconv.Itoa(t.matched), strconv.Itoa(t.done))
 }
 
@@ -202,7 +206,14 @@ func counted(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}
-	return strconv.Itoa(n) + " " + thing + "s"
+	return strconv.Itoa(n) + " " + plural(thing)
+}
+
+func plural(thing string) string {
+	if stem, ok := strings.CutSuffix(thing, "y"); ok {
+		return stem + "ies"
+	}
+	return thing + "s"
 }
 
 // forEach does the work of a command for each of its arguments, and prints what

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pintle/pintle/app"
 	"github.com/pintle/pintle/app/config"
+	"github.com/pintle/pintle/app/security"
 	"github.com/pintle/pintle/app/webhook"
 	"github.com/pintle/pintle/storage"
 )
@@ -46,8 +47,8 @@ func newServe(g *globals) *cobra.Command {
 			level.Set(c.Log.Level)
 			logger := newLogger(cmd.ErrOrStderr(), &level, format)
 			err = g.serve(cmd, c, logger, level.Set, dev)
-			if faults := (config.Faults)(nil); errors.As(err, &faults) {
-				return err // a file that the configuration names is no good
+			if faults := (config.Faults)(nil); errors.As(err, &faults) || errors.Is(err, storage.ErrSealed) {
+				return err // a file or a key of the configuration is no good
 			}
 			return failed(err)
 		},
@@ -103,21 +104,50 @@ func (g *globals) reload(ctx context.Context, a *app.App, file string, logger *s
 
 // start starts an appliance on the configured store.
 func (g *globals) start(ctx context.Context, c *config.Config, logger *slog.Logger, setLevel func(slog.Level), dev bool) (*app.App, error) {
+	keys, err := c.Keyring()
+	if errors.Is(err, security.ErrExposed) {
+		return nil, hint(err, "chmod 600 %s", c.Storage.EncryptionKeyFile)
+	}
+	if err != nil {
+		return nil, err
+	}
 	a, err := app.Start(ctx, app.Options{
 		Config: c, Version: g.build.Version, Logger: logger, SetLevel: setLevel, Dev: dev,
 		Open: func(ctx context.Context, onCommit func(int, time.Duration)) (webhook.Store, error) {
-			return storage.Open(ctx, storage.Options{
-				Path: c.Storage.Path, Schema: g.build.Schema, Synchronous: c.Storage.Synchronous, MaxSize: c.Storage.MaxSize, OnCommit: onCommit,
-				OnUpgrade: func(from, to int, copied string) {
-					logger.Info("upgrading the database", "from", from, "to", to, "copy", copied)
-				},
-			})
+			return g.open(ctx, c, keys, logger, onCommit)
 		},
 	})
-	if errors.Is(err, storage.ErrInUse) {
+	switch {
+	case errors.Is(err, storage.ErrInUse):
 		return nil, hint(err, "stop the other one, or name another file with --db")
+	case errors.Is(err, storage.ErrSealed) && keys == nil:
+		return nil, hint(err, "set storage.encryption_key_file or PINTLE_STORAGE_ENCRYPTION_KEY to the key that it was sealed with")
+	case errors.Is(err, storage.ErrSealed):
+		return nil, hint(err, "add the key that it was sealed with, behind the newer ones")
 	}
 	return a, err
+}
+
+// open opens the configured store; without keys its secrets are not sealed.
+func (g *globals) open(ctx context.Context, c *config.Config, keys *security.Keyring, logger *slog.Logger, onCommit func(int, time.Duration)) (webhook.Store, error) {
+	o := storage.Options{
+		Path: c.Storage.Path, Schema: g.build.Schema, Synchronous: c.Storage.Synchronous, MaxSize: c.Storage.MaxSize, OnCommit: onCommit,
+		OnUpgrade: func(from, to int, copied string) {
+			logger.Info("upgrading the database", "from", from, "to", to, "copy", copied)
+		},
+	}
+	if keys != nil {
+		o.Sealer = keys
+	}
+	store, err := storage.Open(ctx, o)
+	if err != nil || keys == nil {
+		return store, err
+	}
+	logger.Info("the secrets in the database are sealed", "key", keys.Newest())
+	for _, copied := range storage.UnsealedCopies(c.Storage.Path) {
+		logger.Warn("a copy from before an upgrade has secrets that are not sealed; remove it when it is not needed any more", "copy", copied)
+	}
+	return store, nil
 }
 
 // wait runs the appliance until the first signal or fault, and then stops it;

@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"maps"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,96 +25,6 @@ func newSubscribers(g *globals) *cobra.Command {
 		newSubscribersTest(g), newSubscribersRemove(g))
 }
 
-// subscriberFlags are the fields of a subscriber as the command line gives
-// them.
-type subscriberFlags struct {
-	url         string
-	clientID    string
-	secret      string
-	events      []string
-	active      bool
-	description string
-	header      []string
-	headers     []string
-	timeout     string
-	concurrency int
-	schedule    []string
-	finalOn4xx  bool
-}
-
-func (f *subscriberFlags) register(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringVar(&f.url, "url", "", "where deliveries are posted")
-	flags.StringVar(&f.clientID, "client-id", "", "receives this client's events beside those of nobody in particular")
-	flags.StringVar(&f.secret, "secret", "", "signs the deliveries (default for a new one: it is made)")
-	flags.StringSliceVar(&f.events, "events", nil, "patterns of the types received: order.created, order.*, order.**; repeat or separate by commas (default for a new one: *)")
-	flags.BoolVar(&f.active, "active", true, "with --active=false, it begins paused")
-	flags.StringVar(&f.description, "description", "", "free text for people")
-	flags.StringArrayVar(&f.headers, "headers", nil, "header sent with every delivery, 'Name: value'; repeat for more")
-	flags.StringArrayVar(&f.header, "header", nil, "the same as --headers")
-	flags.StringVar(&f.timeout, "timeout", "", "time for a whole request, at most 60s (default: outbound.timeout)")
-	flags.IntVar(&f.concurrency, "concurrency", 0, "requests in flight at most (default: outbound.concurrency)")
-	flags.StringSliceVar(&f.schedule, "schedule", nil, "the wait before each retry: 1s,5s,30s (default: outbound.schedule)")
-	flags.BoolVar(&f.finalOn4xx, "final-on-4xx", false, "an answer 4xx is final, save 408, 425 and 429")
-}
-
-// change returns the fields that were given.
-func (f *subscriberFlags) change(cmd *cobra.Command) (api.SubscriberChange, error) {
-	var c api.SubscriberChange
-	given := cmd.Flags().Changed
-	pick(&c.URL, &f.url, given("url"))
-	pick(&c.ClientID, &f.clientID, given("client-id"))
-	pick(&c.Secret, &f.secret, given("secret"))
-	pick(&c.Active, &f.active, given("active"))
-	pick(&c.Description, &f.description, given("description"))
-	pick(&c.Concurrency, &f.concurrency, given("concurrency"))
-	pick(&c.FinalOn4xx, &f.finalOn4xx, given("final-on-4xx"))
-	if given("events") {
-		patterns := make([]webhook.Pattern, len(f.events))
-		for i, event := range f.events {
-			patterns[i] = webhook.Pattern(strings.TrimSpace(event))
-		}
-		c.Events = &patterns
-	}
-	if given("headers") || given("header") {
-		headers := map[string]string{}
-		for _, header := range slices.Concat(f.headers, f.header) {
-			if header == "" {
-				continue // --headers '' takes all away
-			}
-			name, value, found := strings.Cut(header, ":")
-			name = strings.TrimSpace(name)
-			if _, twice := headers[name]; !found || name == "" || twice {
-				return c, fmt.Errorf("--headers %s is not one header 'Name: value', each name once", text.Clean(strconv.Quote(header)))
-			}
-			headers[name] = strings.TrimSpace(value)
-		}
-		c.Headers = &headers
-	}
-	if given("timeout") {
-		c.Timeout = new(api.Duration)
-		if err := c.Timeout.UnmarshalText([]byte(f.timeout)); err != nil {
-			return c, fmt.Errorf("--timeout: %w", err)
-		}
-	}
-	if given("schedule") {
-		schedule := make([]api.Duration, len(f.schedule))
-		for i, wait := range f.schedule {
-			if err := schedule[i].UnmarshalText([]byte(strings.TrimSpace(wait))); err != nil {
-				return c, fmt.Errorf("--schedule: %w", err)
-			}
-		}
-		c.Schedule = &schedule
-	}
-	return c, nil
-}
-
-func pick[T any](field **T, value *T, given bool) {
-	if given {
-		*field = value
-	}
-}
-
 func newSubscribersAdd(g *globals) *cobra.Command {
 	var f subscriberFlags
 	c := &cobra.Command{
@@ -125,10 +32,12 @@ func newSubscribersAdd(g *globals) *cobra.Command {
 		Short: "Add a subscriber, and print it with its secret",
 		Long: "add makes a subscriber that receives events from now on: all of them, unless\n" +
 			"--events says which. It prints the subscriber with the secret that its\n" +
-			"deliveries are signed with.",
+			"deliveries are signed with." + fileHelp,
 		Example: "pintle subscribers add https://example.com/hooks\n" +
 			"pintle subscribers add https://example.com/hooks --events 'order.*,user.**' --timeout 10s\n" +
-			"pintle subscribers add https://example.com/hooks --header 'Authorization: Bearer …'",
+			"pintle subscribers add https://example.com/hooks --header 'Authorization: Bearer …'\n" +
+			"pintle subscribers add https://example.com/hooks --filter '.data.amount > 100' --transform @text.jq\n" +
+			"pintle subscribers add https://example.com/hooks --ordered .data.order_id --rate-limit 5",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			change, err := f.change(cmd)
@@ -161,9 +70,12 @@ func newSubscribersAdd(g *globals) *cobra.Command {
 
 func newSubscribersList(g *globals) *cobra.Command {
 	c := &cobra.Command{
-		Use:     "list",
-		Short:   "List subscribers, the newest first",
-		Long:    "list shows the subscribers. OK and P95 are the share of attempts that succeeded in\nthe last hour, and how long 95 % of them took at most.",
+		Use:   "list",
+		Short: "List subscribers, the newest first",
+		Long: "list shows the subscribers. The STATE of one is active; failing, if nothing has\n" +
+			"succeeded for a while; held, if its deliveries wait until that is over; or paused.\n" +
+			"OK and P95 are the share of attempts that succeeded in the last hour, and how long\n" +
+			"95 % of them took at most.",
 		Example: "pintle subscribers list\npintle subscribers list --all --output json",
 	}
 	shown := columns[api.Subscriber]{
@@ -178,7 +90,7 @@ func newSubscribersList(g *globals) *cobra.Command {
 				p95 = shownMillis(h.P95MS)
 			}
 			return []string{
-				string(s.ID), activity(s.Active), strconv.FormatInt(h.Pending, 10), strconv.FormatInt(h.Dead, 10),
+				string(s.ID), standingOf(s), strconv.FormatInt(h.Pending, 10), strconv.FormatInt(h.Dead, 10),
 				shownShare(h.Attempts, h.Failed), p95, s.URL, patterns(s.Events), s.ClientID, s.Description,
 			}
 		},
@@ -235,9 +147,12 @@ func newSubscribersEdit(g *globals) *cobra.Command {
 		Short: "Change fields of a subscriber",
 		Long: "edit changes the fields whose flags are given, and leaves the others. An empty\n" +
 			"value, or 0, gives a field its default. A secret is replaced at once;\n" +
-			"rotate-secret keeps the old one valid for a while.",
+			"rotate-secret keeps the old one valid for a while." + fileHelp,
 		Example: "pintle subscribers edit sub_… --url https://example.com/new\n" +
-			"pintle subscribers edit sub_… --events 'order.*,user.**' --timeout 10s",
+			"pintle subscribers edit sub_… --events 'order.*,user.**' --timeout 10s\n" +
+			"pintle subscribers edit sub_… --filter @filter.jq --transform ''\n" +
+			"pintle subscribers edit sub_… --tls-cert @client.pem --tls-key @client.key\n" +
+			"pintle subscribers edit sub_… --hold=false --auto-pause=false",
 	}, func(ctx context.Context, c *client.Client, id webhook.SubscriberID) (api.Subscriber, error) {
 		return c.UpdateSubscriber(ctx, id, change)
 	})
@@ -321,7 +236,7 @@ func newSubscribersTest(g *globals) *cobra.Command {
 		Use:   "test SUBSCRIBER",
 		Short: "Send a test event to one subscriber",
 		Long: "test sends an event of the type pintle.test to one subscriber, whatever its\n" +
-			"patterns. With --wait it waits up to 30 seconds for the end of the delivery,\n" +
+			"patterns and its filter. With --wait it waits up to 30 seconds for the end of the delivery,\n" +
 			"shows what came of it, and fails if the event was not delivered.",
 		Example: "pintle subscribers test sub_…\npintle subscribers test sub_… --wait",
 		Args:    cobra.ExactArgs(1),
@@ -400,68 +315,4 @@ func newSubscribersRemove(g *globals) *cobra.Command {
 			})
 		},
 	}
-}
-
-// printSubscriber prints one subscriber.
-func (g *globals) printSubscriber(cmd *cobra.Command, s api.Subscriber) error {
-	return g.print(cmd, s, func(w io.Writer) error { return printFields(w, subscriberFields(s)...) })
-}
-
-func subscriberFields(s api.Subscriber) []field {
-	fields := []field{
-		{"SUBSCRIBER", string(s.ID)},
-		{"URL", s.URL},
-		{"SECRET", s.Secret},
-		{"OLD SECRET UNTIL", shownTime(s.OldSecretUntil)},
-		{"EVENTS", patterns(s.Events)},
-		{"STATE", activity(s.Active)},
-		{"REASON", s.PausedReason},
-		{"CLIENT", s.ClientID},
-		{"DESCRIPTION", s.Description},
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.Headers)) {
-		fields = append(fields, field{"HEADER", name + ": " + s.Headers[name]})
-	}
-	if s.Timeout != 0 {
-		fields = append(fields, field{"TIMEOUT", s.Timeout.String()})
-	}
-	if s.Concurrency != 0 {
-		fields = append(fields, field{"CONCURRENCY", strconv.Itoa(s.Concurrency)})
-	}
-	if len(s.Schedule) > 0 {
-		waits := make([]string, len(s.Schedule))
-		for i, wait := range s.Schedule {
-			waits[i] = wait.String()
-		}
-		fields = append(fields, field{"SCHEDULE", strings.Join(waits, ",")})
-	}
-	if s.FinalOn4xx {
-		fields = append(fields, field{"FINAL ON 4XX", "yes"})
-	}
-	fields = append(fields, field{"CREATED", shownTime(s.CreatedAt)}, field{"UPDATED", shownTime(s.UpdatedAt)})
-	if h := s.Health; h != nil {
-		fields = append(fields, field{"BACKLOG", fmt.Sprintf("%d pending (%d retrying), %d dead", h.Pending, h.Retrying, h.Dead)})
-		if h.Attempts > 0 {
-			fields = append(fields, field{"LAST HOUR", fmt.Sprintf("%s, %s ok, p50 %s, p95 %s", counted(int(h.Attempts), "attempt"),
-				shownShare(h.Attempts, h.Failed), shownMillis(h.P50MS), shownMillis(h.P95MS))})
-		}
-	}
-	return fields
-}
-
-// activity says in one word whether a subscriber is sent to.
-func activity(active bool) string {
-	if active {
-		return "active"
-	}
-	return "paused"
-}
-
-// patterns writes patterns as the flag --events takes them.
-func patterns(list []webhook.Pattern) string {
-	texts := make([]string, len(list))
-	for i, p := range list {
-		texts[i] = string(p)
-	}
-	return strings.Join(texts, ",")
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pintle/pintle/app/security"
+	"github.com/pintle/pintle/app/transform"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -160,11 +162,58 @@ func httpsURL(s string) error {
 	return nil
 }
 
+// encryptionKeys are keys in the form of a keyring; none is fine.
+func encryptionKeys(s webhook.Secret) error {
+	if s == "" {
+		return nil
+	}
+	_, err := security.ParseKeyring(s.Reveal())
+	return err
+}
+
+// proxyURL is where a proxy is. What is wrong is said without the URL, which may
+// have a password.
+func proxyURL(s webhook.Secret) error {
+	if s == "" {
+		return nil
+	}
+	u, err := url.Parse(s.Reveal())
+	if err == nil && u.Port() != "" {
+		_, err = strconv.ParseUint(u.Port(), 10, 16)
+	}
+	switch {
+	case err != nil, u.Hostname() == "", !slices.Contains([]string{"http", "https", "socks5"}, u.Scheme),
+		strings.Trim(u.Path, "/") != "", u.RawQuery != "", u.Fragment != "":
+		return fmt.Errorf("must be a URL such as http://proxy.example.com:3128, with http, https or socks5")
+	}
+	return nil
+}
+
+func eventPatterns(list []webhook.Pattern) error {
+	if len(list) == 0 {
+		return fmt.Errorf(`must name at least one; ["*"] is all`)
+	}
+	for i, p := range list {
+		if err := p.Validate(); err != nil {
+			return fmt.Errorf("entry %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+// expression is one of jq that compiles.
+func expression(s string) error {
+	if s == "" {
+		return fmt.Errorf("must not be empty; . leaves the body as it is")
+	}
+	return transform.Check(s)
+}
+
 func sourceName(s string) error {
 	switch {
 	case len(s) > 64 || s == "" || strings.ContainsAny(s[:1], "_-") || !only(s, "abcdefghijklmnopqrstuvwxyz0123456789_-"):
 		return fmt.Errorf("must be 1 to 64 of a–z 0–9 _ -, a letter or digit first")
-	case s == webhook.SourceInbound || s == webhook.SourceAdmin:
+	case s == webhook.SourceInbound || s == webhook.SourceAdmin || s == webhook.SourcePintle:
 		return fmt.Errorf("%s is the name of a source that every installation has", s)
 	}
 	return nil

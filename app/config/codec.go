@@ -1,10 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -42,16 +44,52 @@ func textOf[T ~string](controls string) codec[T] {
 	}
 }
 
-var secret = codec[webhook.Secret]{
+var (
+	secret      = secretOf("")
+	secretLines = secretOf("\t\r\n")
+)
+
+// secretOf reads a secret on one line, or one with the given control characters.
+func secretOf(controls string) codec[webhook.Secret] {
+	return codec[webhook.Secret]{
+		read: func(v any) (webhook.Secret, error) {
+			s, err := textOf[webhook.Secret](controls).read(v)
+			if err == nil && s.Reveal() == hidden {
+				err = errHidden
+			}
+			return s, err
+		},
+		text:  asIs,
+		write: func(s webhook.Secret) any { return s.String() },
+	}
+}
+
+// hidden is what a secret is shown as.
+const hidden = "***"
+
+var errHidden = errors.New(hidden + " is what a hidden secret is shown as, and no secret")
+
+// proxy reads a URL, of which all but the credentials is shown.
+var proxy = codec[webhook.Secret]{
 	read: func(v any) (webhook.Secret, error) {
-		s, err := text.read(v)
-		if hidden := webhook.Secret("hidden").String(); err == nil && s == hidden {
-			err = fmt.Errorf("%s is what a hidden secret is shown as, and no secret", hidden)
+		s, err := secret.read(v)
+		if u, bad := url.Parse(s.Reveal()); err == nil && bad == nil && u.User.Username() == hidden {
+			err = errHidden
 		}
-		return webhook.Secret(s), err
+		return s, err
 	},
-	text:  asIs,
-	write: func(s webhook.Secret) any { return s.String() },
+	text: asIs,
+	write: func(s webhook.Secret) any {
+		// It was checked when it was read.
+		u, err := url.Parse(s.Reveal())
+		if err != nil {
+			return hidden
+		}
+		if u.User == nil {
+			return s.Reveal()
+		}
+		return u.Scheme + "://" + hidden + "@" + u.Host + u.Path
+	},
 }
 
 // listOf reads a list, an empty one as nil; with names what it has, for faults.
@@ -104,6 +142,7 @@ var (
 	networks = listOf[[]netip.Prefix](`addresses and ranges such as ["10.0.0.0/8"]`, network, netip.Prefix.String)
 	schedule = listOf[webhook.Schedule](`durations such as ["1s", "5s"]`, duration, webhook.FormatDuration)
 	asns     = listOf[[]uint32]("AS numbers such as [64500]", asn, same)
+	patterns = listOf[[]webhook.Pattern](`patterns such as ["order.*"]`, textOf[webhook.Pattern](""), same)
 )
 
 var boolean = codec[bool]{

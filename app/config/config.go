@@ -1,11 +1,11 @@
 // Package config reads the configuration: defaults, then a TOML file, then the
 // environment, then flags, each winning over the ones before.
 //
-// One table holds all keys, see keys.go, and a second one those of a source, see
-// sources.go; loading, faults, printing and the test
-// of the example file are all made from it. Every fault is reported, with where
-// it stands, and nothing is half-applied: there is a configuration without
-// faults, or none.
+// One table holds all keys, see keys.go, a second one those of a source, see
+// sources.go, and a third those of a transform, see transforms.go; loading,
+// faults, printing and the test of the example file are all made from them. Every
+// fault is reported, with where it stands, and nothing is half-applied: there is a
+// configuration without faults, or none.
 package config
 
 import (
@@ -35,6 +35,8 @@ type Config struct {
 	// Sources are the endpoints beside that of the section inbound; see
 	// [Config.Endpoints].
 	Sources []webhook.Source
+	// Transforms make the bodies of events other ones, in this order.
+	Transforms []webhook.Transform
 }
 
 // Storage says where everything is kept.
@@ -42,6 +44,11 @@ type Storage struct {
 	Path        string
 	Synchronous string
 	MaxSize     int64 // bytes
+	// EncryptionKey has the keys that secrets are sealed under, and
+	// EncryptionKeyFile is a file of such; see [Config.Keyring]. One of them is
+	// set, or none.
+	EncryptionKey     webhook.Secret
+	EncryptionKeyFile string
 }
 
 // Inbound says who may post events, and where.
@@ -87,6 +94,16 @@ type Outbound struct {
 	AgentID       string
 	UserAgent     string
 	AllowNetworks []netip.Prefix
+	// Proxy is a URL, secret for the password that may be in it; empty: none.
+	Proxy webhook.Secret
+	// Hold says when a subscriber is in an outage, and what follows.
+	Hold webhook.HoldPolicy
+	// What one expression over one event takes at most, in time and in bytes, and
+	// how many run at a time.
+	TransformTimeout   time.Duration
+	TransformMemory    int64
+	TransformMaxOutput int64
+	TransformWorkers   int
 }
 
 // Admin says where the admin API is.
@@ -148,6 +165,8 @@ func Default() *Config {
 		Outbound: Outbound{
 			Retries: 6, Schedule: webhook.DefaultSchedule(), Jitter: 0.1, Timeout: 5 * time.Second,
 			Concurrency: 10, MaxInFlight: 256, UserAgent: "AI-Agent-Webhook/1.0",
+			Hold:             webhook.HoldPolicy{Hold: true, Failures: 10, After: time.Minute, PauseAfter: 120 * time.Hour},
+			TransformTimeout: 50 * time.Millisecond, TransformMemory: 64 << 20, TransformMaxOutput: 1 << 20, TransformWorkers: 2,
 		},
 		Admin: Admin{Listen: "127.0.0.1:8081"},
 		Log:   Log{Level: slog.LevelInfo, Format: "text"},
@@ -169,7 +188,9 @@ func Load(o Options) (*Config, error) {
 	}
 	if len(l.faults) == 0 {
 		l.finishSources()
+		l.checkStorage()
 		l.checkInbound()
+		l.checkOutbound()
 		l.checkAdmin()
 	}
 	if len(l.faults) > 0 {
@@ -187,6 +208,23 @@ func (l *loader) checkAdmin() {
 	case a.TLSCert == "" && !a.Insecure && !loopback(a.Listen):
 		l.fault("admin.listen", "%s can be reached from other machines, and tokens would travel in the clear; "+
 			"set admin.tls_cert and admin.tls_key, or admin.insecure = true", a.Listen)
+	}
+}
+
+// checkStorage finds what is wrong with keys of the section storage taken
+// together.
+func (l *loader) checkStorage() {
+	if s := &l.config.Storage; s.EncryptionKey != "" && s.EncryptionKeyFile != "" {
+		l.fault("storage.encryption_key_file", "keys come from storage.encryption_key or from a file, not from both")
+	}
+}
+
+// checkOutbound finds what is wrong with keys of the section outbound taken
+// together.
+func (l *loader) checkOutbound() {
+	if h := &l.config.Outbound.Hold; h.PauseAfter > 0 && h.PauseAfter < h.After {
+		l.fault("outbound.pause_after", "is %s, and an outage begins after outbound.hold_after, %s; set 0 for never",
+			webhook.FormatDuration(h.PauseAfter), webhook.FormatDuration(h.After))
 	}
 }
 
@@ -250,6 +288,9 @@ func (c *Config) Warnings() []string {
 			warn("inbound.trusted_proxies has %s: anyone can claim any address", p)
 		}
 	}
+	if c.Outbound.Proxy != "" {
+		warn("outbound.proxy is set: what it makes of names is not seen here, so let it refuse private addresses too")
+	}
 	if c.Admin.Insecure && c.Admin.TLSCert == "" && !loopback(c.Admin.Listen) {
 		warn("admin.insecure is on: tokens travel in the clear to admin.listen")
 	}
@@ -266,7 +307,8 @@ func hasTime(s webhook.Source) bool {
 }
 
 // Values are the configuration in force by section and key, as they would stand
-// in a file, secrets hidden; below "sources" is a list with the keys of each.
+// in a file, secrets hidden; below "sources" and "transforms" are lists with the
+// keys of each.
 func (c *Config) Values() map[string]any {
 	values := map[string]any{}
 	for _, k := range keys() {
@@ -281,6 +323,15 @@ func (c *Config) Values() map[string]any {
 		list = append(list, source)
 	}
 	values["sources"] = list
+	list = []map[string]any{}
+	for _, t := range c.Transforms {
+		transform := map[string]any{}
+		for _, k := range transformKeys() {
+			put(transform, k.name, k.get(&t))
+		}
+		list = append(list, transform)
+	}
+	values["transforms"] = list
 	return values
 }
 
@@ -319,6 +370,13 @@ func (c *Config) TOML() ([]byte, error) {
 				name = inner
 			}
 			f.line(name, k.get(&s))
+		}
+	}
+	for _, t := range c.Transforms {
+		f.last = ""
+		f.under("[[transforms]]")
+		for _, k := range transformKeys() {
+			f.line(k.name, k.get(&t))
 		}
 	}
 	return []byte(f.text.String()), f.err

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pintle/pintle/app/config"
+	"github.com/pintle/pintle/app/security"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -77,10 +78,11 @@ func TestExampleShowsEveryKeyAtItsDefault(t *testing.T) {
 		t.Errorf("the example is not the default (-default +example):\n%s", diff)
 	}
 	for section, keys := range config.Default().Values() {
-		if section == "sources" {
-			continue
+		keys, ok := keys.(map[string]any)
+		if !ok {
+			continue // a list of tables
 		}
-		for key := range keys.(map[string]any) {
+		for key := range keys {
 			if n := seen[section+"."+key]; n != 1 {
 				t.Errorf("%s.%s stands %d times in the example", section, key, n)
 			}
@@ -88,7 +90,7 @@ func TestExampleShowsEveryKeyAtItsDefault(t *testing.T) {
 		}
 	}
 	for name := range seen {
-		if !strings.HasPrefix(name, "sources.") {
+		if !strings.HasPrefix(name, "sources.") && !strings.HasPrefix(name, "transforms.") {
 			t.Errorf("the example has %s, which does not exist", name)
 		}
 	}
@@ -254,6 +256,12 @@ func TestImpossibleValuesAreRefused(t *testing.T) {
 		"inbound.rate_limit=NaN", "inbound.max_connections=0", "inbound.max_connections_per_address=-1", "inbound.acme_domains=*.example.com", "inbound.acme_domains=192.0.2.1",
 		"inbound.acme_domains=::1", "inbound.acme_domains=a..b", "inbound.acme_domains=-a.example", "inbound.acme_domains=a:443", "inbound.acme_domains=a_b.example", "inbound.acme_email=me",
 		"inbound.acme_email=Me <me@example.com>", "inbound.acme_directory=", "inbound.acme_directory=http://ca.example", "inbound.acme_directory=https:///x", "inbound.acme_directory=https://u:p@ca.example",
+		"storage.encryption_key=short", "storage.encryption_key=" + key(1) + ",", "storage.encryption_key=" + key(1) + "," + key(1),
+		"outbound.proxy=proxy:3128", "outbound.proxy=ftp://proxy", "outbound.proxy=http://", "outbound.proxy=http://:3128", "outbound.proxy=http://proxy/path", "outbound.proxy=http://proxy?a=b",
+		"outbound.proxy=http://proxy:port", "outbound.proxy=http://proxy:99999", "outbound.proxy=http://***@proxy", "outbound.proxy=http://***:x@proxy",
+		"outbound.hold=perhaps", "outbound.hold_failures=0", "outbound.hold_failures=-1", "outbound.hold_after=-1s", "outbound.hold_after=25h", "outbound.pause_after=-1s",
+		"outbound.pause_after=9000h", "outbound.transform_timeout=0", "outbound.transform_timeout=6s", "outbound.transform_memory=15MiB", "outbound.transform_memory=1TiB",
+		"outbound.transform_max_output=1", "outbound.transform_max_output=17MiB", "outbound.transform_workers=0", "outbound.transform_workers=65", "transforms=.", "transforms.0.transform=.",
 		"admin.listen=8081", "admin.listen=localhost", "admin.hosts=http://a", "admin.hosts=a:8081", "admin.hosts=a,,b", "log.format=xml", "log.level=INFO",
 	} {
 		if _, err := config.Load(config.Options{File: write(t, ""), Set: []string{setting}}); err == nil {
@@ -326,6 +334,98 @@ func TestAdminListenerThatOthersReachNeedsTLSOrConsent(t *testing.T) {
 	}
 	if got := load(t, "", "admin.listen=:8081", "admin.insecure=true").Warnings(); len(got) != 1 {
 		t.Errorf("tokens in the clear: warned of %q", got)
+	}
+}
+
+func TestKeysOfStorageAndOutboundFitTogether(t *testing.T) {
+	for _, c := range []struct {
+		set   []string
+		fault string
+	}{
+		{[]string{"storage.encryption_key=" + key(1) + "," + key(2)}, ""},
+		{[]string{"storage.encryption_key=" + key(1) + "\n" + key(2) + "\n"}, ""},
+		{[]string{"storage.encryption_key_file=missing"}, ""}, // it is opened at the start
+		{[]string{"storage.encryption_key=" + key(1), "storage.encryption_key_file=keys"}, "storage.encryption_key_file"},
+		{[]string{"outbound.pause_after=0", "outbound.hold_after=2h"}, ""},
+		{[]string{"outbound.pause_after=2h", "outbound.hold_after=2h"}, ""},
+		{[]string{"outbound.pause_after=1h", "outbound.hold_after=2h"}, "outbound.pause_after"},
+	} {
+		_, err := config.Load(config.Options{File: write(t, ""), Set: c.set})
+		if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.HasPrefix(err.Error(), c.fault+": ")) {
+			t.Errorf("%v: got %v, want a fault of %q", c.set, err, c.fault)
+		}
+	}
+}
+
+// key is one that secrets are sealed under.
+func key(b byte) string { return strings.Repeat(fmt.Sprintf("%02x", b), 32) }
+
+func TestEncryptionKeysAndProxyCredentialsAreNeverShown(t *testing.T) {
+	lines := "encryption_key = \"\"\"\n" + key(0xab) + "\n" + key(0xcd) + "\"\"\"\n"
+	c := load(t, "[storage]\n"+lines+"[outbound]\nproxy = 'socks5://user:hush@proxy.example:1080'\n")
+	text, err := c.TOML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := fmt.Sprintf("%s%v%+v%#v", text, c.Values(), c, c)
+	if strings.Contains(shown, key(0xab)) || strings.Contains(shown, key(0xcd)) || strings.Contains(shown, "hush") || strings.Contains(shown, "user:") {
+		t.Errorf("a secret is shown:\n%s", shown)
+	}
+	if !strings.Contains(string(text), "encryption_key = \"***\"\n") || !strings.Contains(string(text), "proxy = \"socks5://***@proxy.example:1080\"\n") {
+		t.Errorf("what is no secret is not shown:\n%s", text)
+	}
+	if plain, _ := load(t, "outbound.proxy = 'http://proxy.example:3128'\n").TOML(); !strings.Contains(string(plain), "proxy = \"http://proxy.example:3128\"\n") {
+		t.Errorf("a proxy without credentials is not shown:\n%s", plain)
+	}
+	if ring, err := c.Keyring(); err != nil || ring == nil {
+		t.Errorf("the keys are not read: %v", err)
+	}
+	for _, setting := range []string{
+		"storage.encryption_key=" + key(0xab)[:62], "storage.encryption_key=" + key(0xab) + " hush", "outbound.proxy=ftp://user:hush@proxy", "outbound.proxy=http://user:hush@proxy:port",
+		"outbound.proxy=http://user:hush@", "outbound.proxy=http://user:hu%zz@proxy",
+	} {
+		_, byFlag := config.Load(config.Options{File: write(t, ""), Set: []string{setting}})
+		name, value, _ := strings.Cut(setting, "=")
+		_, byFile := config.Load(config.Options{File: write(t, name+" = '"+value+"'\n")})
+		_, bySyntax := config.Load(config.Options{File: write(t, name+" = "+value+"\n")})
+		for _, err := range []error{byFlag, byFile, bySyntax} {
+			if err == nil || strings.Contains(err.Error(), "ababab") || strings.Contains(err.Error(), "hu") {
+				t.Errorf("%s: %v", setting, err)
+			}
+		}
+	}
+}
+
+func TestKeysComeFromTheEnvironmentOrAFile(t *testing.T) {
+	if ring, err := load(t, "").Keyring(); ring != nil || err != nil {
+		t.Errorf("without keys: %v, %v", ring, err)
+	}
+	c, err := config.Load(config.Options{File: write(t, ""), Environ: []string{"PINTLE_STORAGE_ENCRYPTION_KEY=" + key(1) + "," + key(2)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := c.Keyring()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := write(t, "# of 2026\n"+key(1)+"\n")
+	ring, err := load(t, "", "storage.encryption_key_file="+file).Keyring()
+	if err != nil || ring.Newest() != first.Newest() {
+		t.Errorf("from a file: %v", err)
+	}
+	if err := os.Chmod(file, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	_, err = load(t, "", "storage.encryption_key_file="+file).Keyring()
+	var faults config.Faults
+	if !errors.As(err, &faults) || !strings.HasPrefix(err.Error(), "storage.encryption_key_file: ") || !errors.Is(err, security.ErrExposed) {
+		t.Errorf("from a file that others can read: %v", err)
+	}
+}
+
+func TestProxyIsWarnedOf(t *testing.T) {
+	if got := load(t, "", "outbound.proxy=http://u:hush@proxy:3128").Warnings(); len(got) != 1 || strings.Contains(got[0], "hush") {
+		t.Errorf("warned of %q", got)
 	}
 }
 

@@ -94,9 +94,12 @@ func (l *loader) readTOML(file, text string) {
 		return
 	}
 	for name, p := range top {
-		if name == "sources" {
+		switch name {
+		case "sources":
 			l.readSources(d, p)
-		} else {
+		case "transforms":
+			l.readTransforms(d, p)
+		default:
 			d.readSection(l.config, name, p)
 		}
 	}
@@ -126,7 +129,7 @@ func (d *document) readSection(c *Config, name string, p toml.Primitive) {
 		d.fault(line(), quoted(name), "is a section; write [%s] once, and its keys below it", name)
 		return
 	case !known && (table || tables):
-		d.fault(line(), quoted(name), "unknown section%s", suggest(name, append(sections(), "sources")))
+		d.fault(line(), quoted(name), "unknown section%s", suggest(name, append(sections(), lists()...)))
 		return
 	case !known:
 		d.fault(line(), quoted(name), "unknown key%s", suggest(name, keys().names("")))
@@ -222,8 +225,11 @@ func syntaxMessage(err toml.ParseError) string {
 		k, known := sourceKeys().find(name)
 		public = known && !k.secret
 	}
+	if name, ofTransform := strings.CutPrefix(err.LastKey, "transforms."); ofTransform {
+		_, public = transformKeys().find(name)
+	}
 	switch {
-	case public, err.LastKey == "", err.LastKey == "sources", slices.Contains(sections(), err.LastKey),
+	case public, err.LastKey == "", slices.Contains(append(sections(), lists()...), err.LastKey),
 		strings.HasSuffix(err.Message, "has already been defined."):
 		return printable(err.Message)
 	}

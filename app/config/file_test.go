@@ -182,8 +182,8 @@ func loadsAsShown(t *testing.T, c *config.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets := regexp.MustCompile(`(?m)^secrets? = .*$`)
-	again := load(t, secrets.ReplaceAllStringFunc(string(shown), func(line string) string { return strings.ReplaceAll(line, "***", "hush") }))
+	secrets := regexp.MustCompile(`(?m)^(secrets?|proxy|encryption_key) = .*$`)
+	again := load(t, secrets.ReplaceAllStringFunc(string(shown), func(line string) string { return strings.ReplaceAll(line, "***", key(1)) }))
 	if diff := cmp.Diff(c.Values(), again.Values()); diff != "" {
 		t.Fatalf("(-loaded +shown):\n%s\n%s", diff, shown)
 	}
@@ -194,7 +194,9 @@ func FuzzFileNeverPanicsAndFaultsHaveLines(f *testing.F) {
 		"[outbound]\nretries = 3\n", "a.b.c = [[1, {x = 1}]]\n[[d]]\n'' = 1\n", "[inbound]\nsecret = '''\nx'''\n\"\\u00e9\" = 1\n",
 		"[a]\nb.c = 1\n[a.d]\n", "x = \"\"\"\\\n  y\"\"\"", "outbound = { schedule = [1, '2s'], '' = {} }\n",
 		"[[sources]]\nname = 'a'\nscheme = 'hmac'\nsecrets = ['x']\nhmac = { header = 'X', template = \"{body}\\n\" }\n[[sources]]\nname = 'b'\nscheme = 'none'\n",
-		"[[sources]]\n[sources.hmac]\nx = 1\n[[sources]]\nhmac.y = [2]\n[[sources.z]]\n", "sources = [{name = 'a'}]\n", "[sources.github]\nname = '-'\n", "[[sources]]\r\nname = \"\\u0061\"\r\npath = '/a'",
+		"[[sources]]\n[sources.hmac]\nx = 1\n[[sources]]\nhmac.y = [2]\n[[sources.z]]\n", "sources = [{name = 'a'}]\n",
+		"[[transforms]]\nevents = ['a.*', '*']\ntransform = \"\"\"\n.data |\n {a: .}\"\"\"\n[[transforms]]\ntransform = '(.'\n[[transforms.x]]\n", "transforms = [{transform = '\u2028 | \x07'}]\n",
+		"[outbound]\nproxy = 'http://u:p@[::1]:80/'\nhold_after = '2h'\n[storage]\nencryption_key = '" + key(1) + "'\n", "[sources.github]\nname = '-'\n", "[[sources]]\r\nname = \"\\u0061\"\r\npath = '/a'",
 	} {
 		f.Add(seed)
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/pintle/pintle/app/webhook"
 )
 
-// A key is one setting of a C, a configuration or a source: its name, and how
-// it is read and written.
+// A key is one setting of a C, a configuration, a source or a transform: its name,
+// and how it is read and written.
 type key[C any] struct {
 	name string // section.key
 	// set takes a value as TOML has it, and setText one from the environment
@@ -43,6 +43,8 @@ func keys() keyTable[Config] {
 		newKey("storage.path", text, storagePath, func(c *Config) *string { return &c.Storage.Path }),
 		newKey("storage.synchronous", text, oneOf("full", "normal"), func(c *Config) *string { return &c.Storage.Synchronous }),
 		newKey("storage.max_size", size, sizeBetween(1<<20, 1<<48), func(c *Config) *int64 { return &c.Storage.MaxSize }),
+		newKey("storage.encryption_key", secretLines, encryptionKeys, func(c *Config) *webhook.Secret { return &c.Storage.EncryptionKey }),
+		newKey("storage.encryption_key_file", text, nil, func(c *Config) *string { return &c.Storage.EncryptionKeyFile }),
 
 		live(newKey("inbound.enabled", boolean, nil, func(c *Config) *bool { return &c.Inbound.Enabled })),
 		newKey("inbound.listen", text, hostPort, func(c *Config) *string { return &c.Inbound.Listen }),
@@ -73,6 +75,15 @@ func keys() keyTable[Config] {
 		newKey("outbound.agent_id", text, headerValue(0), func(c *Config) *string { return &c.Outbound.AgentID }),
 		newKey("outbound.user_agent", text, headerValue(1), func(c *Config) *string { return &c.Outbound.UserAgent }),
 		newKey("outbound.allow_networks", networks, nil, func(c *Config) *[]netip.Prefix { return &c.Outbound.AllowNetworks }),
+		newKey("outbound.proxy", proxy, proxyURL, func(c *Config) *webhook.Secret { return &c.Outbound.Proxy }),
+		newKey("outbound.hold", boolean, nil, func(c *Config) *bool { return &c.Outbound.Hold.Hold }),
+		newKey("outbound.hold_failures", integer, between(1, 10_000), func(c *Config) *int { return &c.Outbound.Hold.Failures }),
+		newKey("outbound.hold_after", duration, between(0, 24*time.Hour), func(c *Config) *time.Duration { return &c.Outbound.Hold.After }),
+		newKey("outbound.pause_after", duration, between(0, 365*24*time.Hour), func(c *Config) *time.Duration { return &c.Outbound.Hold.PauseAfter }),
+		newKey("outbound.transform_timeout", duration, between(time.Millisecond, 5*time.Second), func(c *Config) *time.Duration { return &c.Outbound.TransformTimeout }),
+		newKey("outbound.transform_memory", size, sizeBetween(16<<20, 4<<30), func(c *Config) *int64 { return &c.Outbound.TransformMemory }),
+		newKey("outbound.transform_max_output", size, sizeBetween(1<<10, 16<<20), func(c *Config) *int64 { return &c.Outbound.TransformMaxOutput }),
+		newKey("outbound.transform_workers", integer, between(1, 64), func(c *Config) *int { return &c.Outbound.TransformWorkers }),
 
 		newKey("admin.listen", text, hostPortOrNone, func(c *Config) *string { return &c.Admin.Listen }),
 		newKey("admin.insecure", boolean, nil, func(c *Config) *bool { return &c.Admin.Insecure }),
@@ -129,6 +140,9 @@ func sections() []string {
 	return list
 }
 
+// lists are the names of the arrays of tables.
+func lists() []string { return []string{"sources", "transforms"} }
+
 func newKey[C, T any](name string, c codec[T], check func(T) error, at func(*C) *T) key[C] {
 	set := func(target *C, value any) error {
 		read, err := c.read(value)
@@ -162,7 +176,7 @@ func isSecret(value any) bool {
 // example file, that differ but need a restart.
 func Reload(running, next *Config) (merged *Config, restart []string) {
 	inForce := *running
-	inForce.File, inForce.Sources = next.File, next.Sources
+	inForce.File, inForce.Sources, inForce.Transforms = next.File, next.Sources, next.Transforms
 	for _, k := range keys() {
 		switch {
 		case k.live != nil && k.live(running, next):

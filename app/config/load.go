@@ -74,7 +74,7 @@ func (l *loader) readEnvironment() {
 	for _, s := range settings {
 		byVariable[variable(s.name)] = s
 	}
-	prefixes := append(sections(), "sources")
+	prefixes := append(sections(), lists()...)
 	var found []string
 	for name := range l.environ {
 		if slices.ContainsFunc(prefixes, func(section string) bool {
@@ -88,6 +88,10 @@ func (l *loader) readEnvironment() {
 		s, ok := byVariable[name]
 		ofSource := strings.HasPrefix(name, "PINTLE_SOURCES_")
 		if !ok && ofSource && l.unread {
+			continue
+		}
+		if strings.HasPrefix(name, "PINTLE_TRANSFORMS_") {
+			l.fault(name, "%s", transformsInFile)
 			continue
 		}
 		if !ok {
@@ -131,6 +135,8 @@ func (l *loader) readFlag(setting string) {
 		return
 	}
 	switch {
+	case strings.HasPrefix(name, "transforms"):
+		l.fault("--set "+printable(name), "%s", transformsInFile)
 	case !ofSource:
 		l.fault("--set "+printable(name), "unknown key%s", suggest(name, ofSources(settings, false)))
 	case !l.unread:

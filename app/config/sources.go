@@ -109,17 +109,18 @@ type entry struct {
 // lineOf is the line of a part, or that of the header.
 func (e *entry) lineOf(p toml.Primitive) int { return cmp.Or(e.document.line(p), e.line) }
 
-// entries returns the sources of the file. The library knows only where the
-// last one stands, so each is read from a text that ends before the next.
-func (d *document) entries(n int) []*entry {
+// entries returns the n tables of an array of tables at the top of the file. The
+// library knows only where the last one stands, so each is read from a text that
+// ends before the next.
+func (d *document) entries(name string, n int) []*entry {
 	list := make([]*entry, n)
 	text := d.text
 	for i := n - 1; i >= 0; i-- {
 		// What stands before a header is right if the whole is.
 		part, top, _ := parse(text)
 		var tables []map[string]toml.Primitive
-		_ = part.meta.PrimitiveDecode(top["sources"], &tables) // cannot fail; see value
-		part.from = part.start(top["sources"])
+		_ = part.meta.PrimitiveDecode(top[name], &tables) // cannot fail; see value
+		part.from = part.start(top[name])
 		line, _ := position(text, part.from)
 		list[i] = &entry{document: part, parts: tables[i], line: line}
 		text = text[:1+strings.LastIndexByte(text[:part.from], '\n')]
@@ -143,7 +144,7 @@ func (l *loader) readSources(d *document, p toml.Primitive) {
 		d.fault(line, "sources", "are %d, and at most %d", len(tables), maxSources)
 		return
 	}
-	for i, e := range d.entries(len(tables)) {
+	for i, e := range d.entries("sources", len(tables)) {
 		source := newDraft(i, fmt.Sprintf("%s:%d", l.config.File, e.line))
 		l.name(d, source, e)
 		l.drafts = append(l.drafts, source)

@@ -150,6 +150,8 @@ func TestFaultOfASourceNamesItAndItsLine(t *testing.T) {
 		{"names", "[[sources]]\nname = 'inbound'\n[[sources]]\nname = 'Git'\n[[sources]]\nname = '-a'\n[[sources]]\nname = 1\n", []string{
 			"2: sources[0].name: inbound is the name of a source that every installation has", "4: sources[1].name: must be 1 to 64 of a–z 0–9 _ -, a letter or digit first",
 			"6: sources[2].name: must be 1 to 64 of a–z 0–9 _ -, a letter or digit first", "8: sources[3].name: must be a string"}},
+		{"names that Pintle has", "[[sources]]\nname = 'admin'\n[[sources]]\nname = 'pintle'\n", []string{
+			"2: sources[0].name: admin is the name of a source that every installation has", "4: sources[1].name: pintle is the name of a source that every installation has"}},
 		{"a table", "[sources]\nname = 'a'\n", []string{"1: sources: is a list of tables; write [[sources]] for each source, and its name and other keys below it"}},
 		{"a table of tables", "\n[sources.github]\nscheme = 'github'\n", []string{"2: sources: is a list of tables; write [[sources]] for each source, and its name and other keys below it"}},
 		{"an inline list", "sources = [{name = 'a'}]\n", []string{"1: sources: is a list of tables; write [[sources]] for each source, and its name and other keys below it"}},

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/pintle/pintle/app/transform"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -14,6 +15,8 @@ import (
 type directory struct {
 	mu   sync.RWMutex
 	byID map[webhook.SubscriberID]*webhook.Subscriber
+	// paths are where the order key of those is who want order by one.
+	paths map[webhook.SubscriberID]*transform.Path
 	// The subscribers by what their patterns begin with: an exact type, the
 	// part before ".*", the part before ".**"; and those who want everything.
 	exact, one, deep map[string][]*webhook.Subscriber
@@ -30,6 +33,7 @@ type directory struct {
 func newDirectory() *directory {
 	return &directory{
 		byID:  map[webhook.SubscriberID]*webhook.Subscriber{},
+		paths: map[webhook.SubscriberID]*transform.Path{},
 		exact: map[string][]*webhook.Subscriber{},
 		one:   map[string][]*webhook.Subscriber{},
 		deep:  map[string][]*webhook.Subscriber{},
@@ -41,6 +45,14 @@ func (d *directory) get(id webhook.SubscriberID) (*webhook.Subscriber, bool) {
 	defer d.mu.RUnlock()
 	s, ok := d.byID[id]
 	return s, ok
+}
+
+// path is where the order key of the subscriber is; nil: it wants no order, or
+// all events in order. So does one whose path cannot be read.
+func (d *directory) path(id webhook.SubscriberID) *transform.Path {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.paths[id]
 }
 
 // list returns all subscribers, the newest first. The list is shared, and made
@@ -70,6 +82,11 @@ func (d *directory) put(s *webhook.Subscriber) {
 	d.changes++
 	d.drop(s.ID)
 	d.byID[s.ID] = s
+	if s.Ordered != "" && s.Ordered != webhook.OrderedStrictly {
+		if path, err := transform.ParsePath(s.Ordered); err == nil {
+			d.paths[s.ID] = &path
+		}
+	}
 	for _, p := range s.Events {
 		d.file(p, func(list []*webhook.Subscriber) []*webhook.Subscriber {
 			if slices.Contains(list, s) {
@@ -94,6 +111,7 @@ func (d *directory) drop(id webhook.SubscriberID) {
 		return
 	}
 	delete(d.byID, id)
+	delete(d.paths, id)
 	for _, p := range s.Events {
 		d.file(p, func(list []*webhook.Subscriber) []*webhook.Subscriber {
 			return slices.DeleteFunc(list, func(other *webhook.Subscriber) bool { return other == s })

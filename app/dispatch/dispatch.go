@@ -28,6 +28,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pintle/pintle/app/security"
+	"github.com/pintle/pintle/app/sender"
+	"github.com/pintle/pintle/app/transform"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -35,7 +38,7 @@ import (
 type Options struct {
 	Store  webhook.Store
 	Logger *slog.Logger
-	// Transport makes the requests; see [NewTransport].
+	// Transport makes the requests; see [sender.NewTransport].
 	Transport http.RoundTripper
 	// Policy is for subscribers without a schedule of their own.
 	Policy webhook.RetryPolicy
@@ -52,6 +55,18 @@ type Options struct {
 	UserAgent string
 	// Observer is told what happens; may be nil.
 	Observer Observer
+	// Hold says when a subscriber is in an outage. Where it names no failures
+	// none ever is.
+	Hold webhook.HoldPolicy
+	// Expressions judge filters and make transforms; nil: there are none, and
+	// subscribers that have some are refused.
+	Expressions *transform.Pool
+	// Transforms are those of the configuration, in its order; see
+	// [Dispatcher.SetTransforms].
+	Transforms []webhook.Transform
+	// Guard says where subscribers, and those that give them tokens, may be; nil:
+	// anywhere.
+	Guard *security.OutboundGuard
 }
 
 // An Observer is told what happens as it becomes known, by many goroutines at a
@@ -71,6 +86,7 @@ type Dispatcher struct {
 	directory *directory
 	scheduler *scheduler
 	recorder  *recorder
+	sender    *sender.Sender
 
 	// changing is held while a subscriber is changed, so that store, directory
 	// and lane see the changes in one order, and a change of a subscriber that
@@ -80,6 +96,10 @@ type Dispatcher struct {
 	// and lanes see both in one order: a lane that saw them the other way round
 	// would forget a delivery that is to be sent.
 	moving sync.Mutex
+	// fuses are the filters that are left to their lanes for a while.
+	fuses fuses
+	// outages are those of which the store does not know yet.
+	outages outages
 	// underWay counts the requests under way.
 	underWay atomic.Int64
 
@@ -98,7 +118,10 @@ var (
 
 // New returns a dispatcher that does nothing yet.
 func New(o Options) *Dispatcher {
-	d := &Dispatcher{o: o, directory: newDirectory()}
+	d := &Dispatcher{o: o, directory: newDirectory(), sender: sender.New(sender.Options{
+		Transport: o.Transport, Expressions: o.Expressions, Transforms: o.Transforms,
+		Timeout: o.Timeout, AgentID: o.AgentID, UserAgent: o.UserAgent,
+	})}
 	d.attempts, d.abort = context.WithCancelCause(context.Background())
 	d.recorder = newRecorder(o.Store, o.Logger, func(trials []trial) {
 		d.scheduler.post(func() { d.scheduler.recorded(trials) })
@@ -121,8 +144,8 @@ func (d *Dispatcher) Start(ctx context.Context) error {
 		d.directory.put(&subscribers[i])
 	}
 	d.scheduler.post(func() {
-		for id, due := range backlog {
-			d.scheduler.backlog(id, due)
+		for id, b := range backlog {
+			d.scheduler.backlog(id, b)
 		}
 	})
 	go d.recorder.run()
@@ -151,31 +174,41 @@ func (d *Dispatcher) stop(ctx context.Context) {
 	d.scheduler.stop()
 	d.work.Wait() // a worker says that it is done before it hands its result over
 	d.recorder.stop()
+	d.sender.CloseIdleConnections()
+}
+
+// SetTransforms replaces the transforms of the configuration. Deliveries of which
+// something was sent already keep the body that they have.
+func (d *Dispatcher) SetTransforms(transforms []webhook.Transform) {
+	d.sender.SetTransforms(transforms)
 }
 
 // Publish stores the event with a delivery for each subscriber that receives it
 // and begins to send them. It gives the event its id and time of receipt. When
 // the key is taken nothing is stored, and the answer tells the first event.
 func (d *Dispatcher) Publish(ctx context.Context, e webhook.Event, key webhook.DedupeKey) (webhook.Accepted, []webhook.NewDelivery, error) {
-	return d.publish(ctx, e, key, d.directory.match(&e))
+	return d.publish(ctx, e, key, func(e *webhook.Event) []webhook.NewDelivery {
+		return d.fanOut(ctx, e, d.directory.match(e))
+	})
 }
 
-// PublishTo is Publish, but to this subscriber only and whatever its patterns.
+// PublishTo is Publish, but to this subscriber only, whatever its patterns and its
+// filter.
 func (d *Dispatcher) PublishTo(ctx context.Context, e webhook.Event, key webhook.DedupeKey, to webhook.SubscriberID) (webhook.Accepted, []webhook.NewDelivery, error) {
 	s, ok := d.directory.get(to)
 	if !ok {
 		return webhook.Accepted{}, nil, fmt.Errorf("publish event to %s: %w", to, webhook.ErrNotFound)
 	}
-	return d.publish(ctx, e, key, []*webhook.Subscriber{s})
+	return d.publish(ctx, e, key, func(e *webhook.Event) []webhook.NewDelivery {
+		return []webhook.NewDelivery{d.newDelivery(e, s)}
+	})
 }
 
-func (d *Dispatcher) publish(ctx context.Context, e webhook.Event, key webhook.DedupeKey, to []*webhook.Subscriber) (webhook.Accepted, []webhook.NewDelivery, error) {
-	ids, now := d.o.Store.IDs(), time.Now()
-	e.ID, e.ReceivedAt = ids.Event(now), now
-	var deliveries []webhook.NewDelivery
-	for _, s := range to {
-		deliveries = append(deliveries, webhook.NewDelivery{ID: ids.Delivery(now), SubscriberID: s.ID})
-	}
+// publish stores the event with the deliveries that are made of it.
+func (d *Dispatcher) publish(ctx context.Context, e webhook.Event, key webhook.DedupeKey, fanOut func(*webhook.Event) []webhook.NewDelivery) (webhook.Accepted, []webhook.NewDelivery, error) {
+	now := time.Now()
+	e.ID, e.ReceivedAt = d.o.Store.IDs().Event(now), now
+	deliveries := fanOut(&e)
 	if len(deliveries) > 0 {
 		// Before the store has them, so that a fetch that reads them from there
 		// does not take them for its own.
@@ -223,15 +256,6 @@ func (d *Dispatcher) Subscriber(id webhook.SubscriberID) (webhook.Subscriber, bo
 // Subscribers returns all subscribers, the newest first. The list and what it
 // points to are shared and must not be changed; nothing in them changes later.
 func (d *Dispatcher) Subscribers() []*webhook.Subscriber { return d.directory.list() }
-
-// Recipients returns the subscribers that receive such an event.
-func (d *Dispatcher) Recipients(e *webhook.Event) []webhook.SubscriberID {
-	var ids []webhook.SubscriberID
-	for _, s := range d.directory.match(e) {
-		ids = append(ids, s.ID)
-	}
-	return ids
-}
 
 // Policy is when failed deliveries to the subscriber are tried again: the
 // configured one where it has none of its own, or is not known.
@@ -284,10 +308,14 @@ func (d *Dispatcher) UpdateSubscriber(ctx context.Context, id webhook.Subscriber
 	s := *old
 	// What the directory holds is shared, and a change may write into these.
 	s.OldSecrets, s.Events, s.Schedule, s.Headers = slices.Clone(s.OldSecrets), slices.Clone(s.Events), slices.Clone(s.Schedule), maps.Clone(s.Headers)
+	s.OAuth2.Scopes = slices.Clone(s.OAuth2.Scopes)
 	if err := change(&s); err != nil {
 		return s, err
 	}
 	s.ID, s.CreatedAt, s.UpdatedAt = old.ID, old.CreatedAt, time.Now()
+	if s.URL != old.URL || s.Active && !old.Active {
+		s.FailingSince = time.Time{} // see health.changed
+	}
 	if err := s.ValidateChange(old); err != nil {
 		return s, err
 	}
@@ -340,11 +368,30 @@ func (d *Dispatcher) Cancel(ctx context.Context, ids []webhook.DeliveryID) ([]we
 		return nil, fmt.Errorf("cancel deliveries: %w", err)
 	}
 	d.scheduler.post(func() {
+		now := time.Now()
 		for i := range cancelled {
-			d.scheduler.cancelled(&cancelled[i])
+			d.scheduler.cancelled(&cancelled[i], now)
 		}
 	})
 	return cancelled, nil
+}
+
+// Purge deletes dead letters with their attempts, and returns how many there were.
+// What waited behind one of them goes on.
+func (d *Dispatcher) Purge(ctx context.Context, ids []webhook.DeliveryID) (int, error) {
+	purged, err := d.o.Store.Purge(ctx, ids)
+	if err != nil || purged == 0 {
+		return purged, err
+	}
+	d.scheduler.post(func() {
+		now := time.Now()
+		for _, s := range d.directory.list() {
+			if s.Ordered != "" {
+				d.scheduler.backlog(s.ID, webhook.Backlog{Fresh: now})
+			}
+		}
+	})
+	return purged, nil
 }
 
 // Replay makes new deliveries of stored events, which it gives their ids, and
@@ -361,31 +408,8 @@ func (d *Dispatcher) Replay(ctx context.Context, replays []webhook.Replay) ([]we
 	}
 	d.scheduler.post(func() {
 		for i := range made {
-			d.scheduler.backlog(made[i].SubscriberID, made[i].NextAttemptAt)
+			d.scheduler.backlog(made[i].SubscriberID, webhook.Backlog{Fresh: made[i].NextAttemptAt})
 		}
 	})
 	return made, nil
-}
-
-// pause stops sending to a subscriber whose receiver wants no more. It is tried
-// until it is stored, since the lane stands still meanwhile.
-func (d *Dispatcher) pause(gone *webhook.Subscriber) {
-	for {
-		_, err := d.UpdateSubscriber(context.Background(), gone.ID, func(s *webhook.Subscriber) error {
-			if !s.Active || s.URL != gone.URL {
-				return errOverruled
-			}
-			s.Active, s.PausedReason = false, "the receiver answered 410 Gone"
-			return nil
-		})
-		if err == nil || errors.Is(err, errOverruled) || errors.Is(err, webhook.ErrNotFound) {
-			return
-		}
-		d.o.Logger.Error("cannot pause subscriber; trying again", "subscriber", gone.ID, "error", err)
-		select {
-		case <-time.After(retryRecord):
-		case <-d.attempts.Done():
-			return
-		}
-	}
 }

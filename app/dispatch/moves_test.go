@@ -87,8 +87,8 @@ func TestDispatcherTellsItsSubscribersAndTheirPolicy(t *testing.T) {
 			t.Error("an unknown subscriber is known")
 		}
 		e := event()
-		if got := d.Recipients(&e); len(got) != 2 {
-			t.Errorf("the recipients are %v", got)
+		if got, err := d.Recipients(context.Background(), &e); err != nil || len(got) != 2 {
+			t.Errorf("the recipients are %v, %v", got, err)
 		}
 		if p := d.Policy(second.ID); p.Retries != 2 || p.Schedule[0] != time.Hour {
 			t.Errorf("the policy of a subscriber with its own is %+v", p)

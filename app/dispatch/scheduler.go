@@ -6,12 +6,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pintle/pintle/app/sender"
 	"github.com/pintle/pintle/app/webhook"
 )
 
 const (
-	// laneRoom is how many deliveries of one subscriber are held in memory.
-	laneRoom = 128
 	// memoryBudget bounds the data held in all lanes together, in bytes. A
 	// lane that holds nothing may go beyond it by one delivery.
 	memoryBudget = 32 << 20
@@ -19,10 +18,6 @@ const (
 	fetchBytes = 2 << 20
 	// maxFetches is how many fetches read the store at a time.
 	maxFetches = 4
-	// maxOpen times its concurrency is how many attempts of a lane may have
-	// begun without their results being durable. That many are made again
-	// after a crash, at most.
-	maxOpen = 4
 	// tick is how often the scheduler looks at the clock without being told
 	// to, in case it was set forward: timers do not notice that.
 	tick = time.Second
@@ -30,61 +25,25 @@ const (
 	retryFetch = time.Second
 )
 
-// A lane is what one subscriber has in memory, and when there is more in the
-// store.
-type lane struct {
-	subscriber *webhook.Subscriber
-	target     *target
-	// ready wait for a free worker, first in, first out.
-	ready []webhook.Job
-	// known are all deliveries in memory. The store must not be asked for
-	// these.
-	known    map[webhook.DeliveryID]held
-	inFlight int
-	// unrecorded are attempts that ended and whose results are not durable.
-	unrecorded int
-	// storedDue is when the first of those that are only in the store is due;
-	// zero if there is none.
-	storedDue time.Time
-	// heldUntil is when the subscriber wants to be asked again.
-	heldUntil time.Time
-	// gone says that the receiver wants no more, until the subscriber changes.
-	gone bool
-	// fetching says that a fetch is under way; settled are the deliveries that
-	// have been recorded, resent or cancelled since it began, which it may have
-	// read before.
-	fetching bool
-	settled  map[webhook.DeliveryID]bool
-	// again are known deliveries that were resent, and when they are due.
-	again    map[webhook.DeliveryID]time.Time
-	waiting  bool // stands in scheduler.turns
-	wanting  bool // stands in scheduler.wanted
-	position int  // in scheduler.alarms, or -1
-	wakeAt   time.Time
-}
-
-// held is a delivery in memory: announced, ready, in flight, or done and not yet
-// recorded.
-type held struct {
-	bytes int // of data
-	// announced says that it is about to be stored, and will be taken up then.
-	announced bool
-}
-
 // scheduler owns the lanes. All its methods save post, run and stop are called
 // in its own goroutine, by messages.
 type scheduler struct {
 	d     *Dispatcher
 	lanes map[webhook.SubscriberID]*lane
-	// turns are the lanes with something ready and a free place, each of which
-	// gets to start one delivery before any gets to start two.
-	turns []*lane
+	// healths are of all subscribers that something was sent to.
+	healths map[webhook.SubscriberID]*health
+	// turns are the lanes with something ready and a free place, by standing; each
+	// of them gets to start one delivery before any gets to start two.
+	turns [standings][]*lane
 	// wanted are the lanes that want to read the store.
 	wanted  []*lane
 	fetches int
 	// alarms are the lanes that wait for a time, the first one first.
-	alarms   alarms
+	alarms alarms
+	// inFlight are the requests in flight, placed how many they are by the standing
+	// that their lane had when they began.
 	inFlight int
+	placed   [standings]int
 	workers  int
 	bytes    int // the data held in all lanes
 	jobs     chan assignment
@@ -102,12 +61,16 @@ type assignment struct {
 	lane       *lane
 	job        webhook.Job
 	subscriber *webhook.Subscriber
-	target     *target
+	target     *sender.Target
+	// probe says that it finds out whether an outage is over.
+	probe bool
+	// standing is that of its lane when it began.
+	standing standing
 }
 
 func newScheduler(d *Dispatcher) *scheduler {
 	return &scheduler{
-		d: d, lanes: map[webhook.SubscriberID]*lane{},
+		d: d, lanes: map[webhook.SubscriberID]*lane{}, healths: map[webhook.SubscriberID]*health{},
 		jobs: make(chan assignment, d.o.MaxInFlight),
 		kick: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
@@ -185,18 +148,22 @@ func (s *scheduler) lane(id webhook.SubscriberID) *lane {
 	if !ok {
 		return nil
 	}
-	l := &lane{subscriber: subscriber, target: newTarget(subscriber), known: map[webhook.DeliveryID]held{}, position: -1}
+	l := &lane{subscriber: subscriber, target: sender.NewTarget(subscriber), health: s.health(subscriber), known: map[webhook.DeliveryID]held{}, position: -1}
 	s.lanes[id] = l
 	return l
 }
 
 // announce makes room for deliveries that are about to be stored. The ones for
 // which there is none will be fetched, and so will those of a lane that has
-// older ones in the store: they must not overtake them for ever.
+// older ones in the store, as long as they are fresh too: they must not overtake
+// them for ever. An ordered lane has all of its deliveries fetched.
 func (s *scheduler) announce(e *webhook.Event, deliveries []webhook.NewDelivery) {
 	for _, d := range deliveries {
 		l := s.lane(d.SubscriberID)
-		if l != nil && l.subscriber.Active && s.room(l) > 0 && (l.storedDue.IsZero() || l.storedDue.After(e.ReceivedAt)) {
+		if l == nil || l.ordered() || !l.subscriber.Active || s.room(l, fresh) <= 0 {
+			continue
+		}
+		if due := l.storedDue[fresh]; due.IsZero() || due.After(e.ReceivedAt) {
 			s.hold(l, d.ID, held{bytes: len(e.Data), announced: true})
 		}
 	}
@@ -214,27 +181,35 @@ func (s *scheduler) accepted(e *webhook.Event, deliveries []webhook.NewDelivery,
 		case known && !h.announced:
 			// There was no room, and a fetch has brought it meanwhile.
 			continue
-		case known && stored && l.subscriber.Active:
+		case known && stored && l.subscriber.Active && !l.ordered():
 			l.known[d.ID] = held{bytes: h.bytes}
-			l.ready = append(l.ready, webhook.Job{Delivery: d.ID, DueAt: e.ReceivedAt, Event: e})
+			l.push(webhook.Job{Delivery: d.ID, DueAt: e.ReceivedAt, Event: e, OrderKey: d.OrderKey, Unjudged: d.Unjudged})
 			s.queue(l)
 			continue
 		case known:
 			s.release(l, d.ID)
 		}
 		if stored {
-			s.await(l, e.ReceivedAt)
+			s.await(l, fresh, e.ReceivedAt)
 		}
 		s.arm(l) // there may be room again
 		s.tidy(l)
 	}
 }
 
-// backlog notes that the store has deliveries for the subscriber, the first of
-// them due then.
-func (s *scheduler) backlog(id webhook.SubscriberID, due time.Time) {
-	if l := s.lane(id); l != nil {
-		s.await(l, due)
+// backlog notes when the store has deliveries for the subscriber.
+func (s *scheduler) backlog(id webhook.SubscriberID, b webhook.Backlog) {
+	l := s.lane(id)
+	if l == nil {
+		return
+	}
+	if l.ordered() {
+		b = webhook.Backlog{Fresh: b.First()}
+	}
+	for c, due := range [classes]time.Time{fresh: b.Fresh, retried: b.Retries} {
+		if !due.IsZero() {
+			s.await(l, class(c), due)
+		}
 	}
 }
 
@@ -247,9 +222,9 @@ func (s *scheduler) resent(d *webhook.Delivery, now time.Time) {
 	if l == nil {
 		return
 	}
-	i := slices.IndexFunc(l.ready, func(job webhook.Job) bool { return job.Delivery == d.ID })
+	c, i := l.find(d.ID)
 	if i >= 0 && !d.NextAttemptAt.After(now) {
-		l.ready[i].DueAt, l.ready[i].Spent = d.NextAttemptAt, d.Spent
+		l.ready[c][i].DueAt, l.ready[c][i].Spent = d.NextAttemptAt, d.Spent
 		return
 	}
 	if h, known := l.known[d.ID]; known && !h.announced && i < 0 {
@@ -260,18 +235,21 @@ func (s *scheduler) resent(d *webhook.Delivery, now time.Time) {
 		return
 	}
 	s.drop(l, d.ID)
-	s.await(l, d.NextAttemptAt)
+	s.await(l, l.classOf(d.Spent), d.NextAttemptAt)
 }
 
 // cancelled notes that the store has ended the delivery. What is in flight goes
 // on, and the store lets nothing follow from it.
-func (s *scheduler) cancelled(d *webhook.Delivery) {
+func (s *scheduler) cancelled(d *webhook.Delivery, now time.Time) {
 	l, ok := s.lanes[d.SubscriberID]
 	if !ok {
 		return
 	}
 	delete(l.again, d.ID)
 	s.drop(l, d.ID)
+	if l.ordered() {
+		s.await(l, fresh, now) // it may have stood before others
+	}
 	s.arm(l)
 	s.tidy(l)
 }
@@ -283,9 +261,9 @@ func (s *scheduler) drop(l *lane, id webhook.DeliveryID) {
 	if l.fetching {
 		l.settled[id] = true
 	}
-	i := slices.IndexFunc(l.ready, func(job webhook.Job) bool { return job.Delivery == id })
+	c, i := l.find(id)
 	if i >= 0 {
-		l.ready = slices.Delete(l.ready, i, i+1)
+		l.ready[c] = slices.Delete(l.ready[c], i, i+1)
 	}
 	if i >= 0 || l.known[id].announced {
 		s.release(l, id)
@@ -294,16 +272,37 @@ func (s *scheduler) drop(l *lane, id webhook.DeliveryID) {
 
 // changed gives the lane its subscriber's new terms.
 func (s *scheduler) changed(subscriber *webhook.Subscriber) {
+	if h := s.health(subscriber); h.changed(subscriber) {
+		s.d.keep(subscriber.ID, h.since)
+	}
 	l, ok := s.lanes[subscriber.ID]
 	if !ok {
+		// What waits behind a dead letter is no reason to keep a lane.
+		if subscriber.Ordered != "" {
+			s.backlog(subscriber.ID, webhook.Backlog{Fresh: time.Now()})
+		}
 		return
 	}
-	if subscriber.URL != l.subscriber.URL || !l.subscriber.Active {
+	old := l.subscriber
+	if subscriber.URL != old.URL || !old.Active {
 		l.heldUntil = time.Time{} // another receiver, or a person who knows better
 	}
-	l.subscriber, l.target, l.gone = subscriber, newTarget(subscriber), false
-	if !subscriber.Active {
+	if subscriber.RateLimit != old.RateLimit {
+		l.nextAt = time.Time{}
+	}
+	if !subscriber.Active || subscriber.Ordered != old.Ordered {
 		s.spill(l)
+	}
+	l.subscriber, l.target, l.gone = subscriber, sender.NewTarget(subscriber), false
+	if l.ordered() && subscriber.OnDead != old.OnDead {
+		s.await(l, fresh, time.Now())
+	}
+	if l.ordered() && !l.storedDue[retried].IsZero() {
+		s.await(l, fresh, l.storedDue[retried])
+		l.storedDue[retried] = time.Time{}
+	} else if !l.ordered() && old.Ordered != "" && !l.storedDue[fresh].IsZero() {
+		// Some of these were tried before.
+		s.await(l, retried, l.storedDue[fresh])
 	}
 	s.queue(l)
 	s.arm(l)
@@ -312,12 +311,14 @@ func (s *scheduler) changed(subscriber *webhook.Subscriber) {
 
 // removed forgets the lane. What is in flight is recorded all the same.
 func (s *scheduler) removed(id webhook.SubscriberID) {
+	delete(s.healths, id)
 	l, ok := s.lanes[id]
 	if !ok {
 		return
 	}
 	s.spill(l)
-	l.storedDue = time.Time{}
+	l.storedDue = [classes]time.Time{}
+	l.heldUntil, l.nextAt = time.Time{}, time.Time{}
 	s.arm(l)
 	for delivery := range l.known {
 		s.release(l, delivery)
@@ -327,21 +328,29 @@ func (s *scheduler) removed(id webhook.SubscriberID) {
 
 // spill leaves what is ready to the store.
 func (s *scheduler) spill(l *lane) {
-	for _, job := range l.ready {
-		s.release(l, job.Delivery)
-		s.await(l, job.DueAt)
+	for c := range classes {
+		for _, job := range l.ready[c] {
+			s.release(l, job.Delivery)
+			s.await(l, c, job.DueAt)
+		}
+		l.ready[c] = nil
 	}
-	l.ready = nil
 }
 
 // finished takes note of an attempt, whose result is on its way to the store.
 func (s *scheduler) finished(t *trial) {
-	l := t.assignment.lane
+	l, now := t.assignment.lane, time.Now()
 	l.inFlight--
 	l.unrecorded++
 	s.inFlight--
+	s.placed[t.assignment.standing]--
+	held := l.health.held()
+	s.weigh(t, now)
+	if !held && l.health.held() {
+		s.spill(l)
+	}
 	if t.retryAfter > 0 {
-		l.heldUntil = later(l.heldUntil, time.Now().Add(min(t.retryAfter, webhook.MaxRetryAfter)))
+		l.heldUntil = later(l.heldUntil, now.Add(min(t.retryAfter, webhook.MaxRetryAfter)))
 	}
 	if t.gone && t.assignment.subscriber.URL == l.subscriber.URL {
 		l.gone = true
@@ -365,105 +374,170 @@ func (s *scheduler) recorded(trials []trial) {
 			l.settled[id] = true
 		}
 		if r.State == webhook.Pending {
-			s.await(l, r.NextAttemptAt)
+			s.await(l, l.classOf(r.Spent), r.NextAttemptAt)
 		}
 		if due, ok := l.again[id]; ok {
 			delete(l.again, id)
-			s.await(l, due)
+			s.await(l, fresh, due)
 		}
+		s.passed(l, trials[i].assignment.job.OrderKey, r)
 		s.queue(l)
 		s.arm(l)
 		s.tidy(l)
 	}
 }
 
-// room is how many more deliveries the lane may hold.
-func (s *scheduler) room(l *lane) int {
+// room is how many more deliveries of the class the lane may hold.
+func (s *scheduler) room(l *lane, c class) int {
 	if s.bytes >= memoryBudget && len(l.known) > 0 {
 		return 0
 	}
-	return laneRoom - len(l.known)
+	return l.room(c)
 }
 
 func (s *scheduler) hold(l *lane, id webhook.DeliveryID, h held) {
 	l.known[id] = h
+	l.count[h.class]++
 	s.bytes += h.bytes
 }
 
 func (s *scheduler) release(l *lane, id webhook.DeliveryID) {
-	s.bytes -= l.known[id].bytes
+	h, ok := l.known[id]
+	if !ok {
+		return
+	}
+	s.bytes -= h.bytes
+	l.count[h.class]--
 	delete(l.known, id)
 }
 
 // await notes that a delivery of the lane is only in the store, due then.
-func (s *scheduler) await(l *lane, due time.Time) {
-	if l.storedDue.IsZero() || due.Before(l.storedDue) {
-		l.storedDue = due
+func (s *scheduler) await(l *lane, c class, due time.Time) {
+	if l.storedDue[c].IsZero() || due.Before(l.storedDue[c]) {
+		l.storedDue[c] = due
 	}
 	s.arm(l)
 }
 
 // tidy forgets a lane that has nothing to do, so that memory does not depend
-// on how many subscribers there are. One whose receiver is gone stays until the
-// pause is stored: nobody else knows of it.
+// on how many subscribers there are.
 func (s *scheduler) tidy(l *lane) {
-	if !l.gone && len(l.known) == 0 && l.storedDue.IsZero() && !l.fetching && l.heldUntil.IsZero() && l.inFlight == 0 {
+	if l.idle(time.Now()) {
 		delete(s.lanes, l.subscriber.ID)
 	}
 }
 
 // queue gives the lane a turn, if it has something to start.
 func (s *scheduler) queue(l *lane) {
-	if !l.waiting && len(l.ready) > 0 && s.free(l) && l.heldUntil.IsZero() {
-		l.waiting = true
-		s.turns = append(s.turns, l)
-	}
-}
-
-// free reports whether the lane may begin an attempt. Those whose results are
-// not durable yet count too, though less: a crash has them made again.
-func (s *scheduler) free(l *lane) bool {
-	concurrency := s.d.o.Concurrency
-	if l.subscriber.Concurrency > 0 {
-		concurrency = l.subscriber.Concurrency
-	}
-	return !l.gone && l.inFlight < concurrency && l.inFlight+l.unrecorded < maxOpen*concurrency
-}
-
-// start hands work out, one delivery per lane and turn.
-func (s *scheduler) start(now time.Time) {
-	if s.idle != nil {
+	if l.waiting || !s.free(l) || !l.begins() {
 		return
 	}
-	for len(s.turns) > 0 && s.inFlight < s.d.o.MaxInFlight {
-		l := s.turns[0]
-		s.turns[0] = nil
-		s.turns = s.turns[1:]
-		l.waiting = false
-		if len(l.ready) == 0 || !s.free(l) || l.heldUntil.After(now) {
-			continue
+	if _, waits := l.waits(time.Now()); waits {
+		return
+	}
+	l.waiting = true
+	s.turns[l.health.standing] = append(s.turns[l.health.standing], l)
+}
+
+// free reports whether the lane may begin an attempt, as far as it alone goes.
+// Those whose results are not durable yet count too, though less: a crash has them
+// made again.
+func (s *scheduler) free(l *lane) bool {
+	concurrency := s.concurrency(l.subscriber)
+	return !l.gone && l.inFlight < l.health.width(concurrency) && l.inFlight+l.unrecorded < maxOpen*concurrency
+}
+
+// concurrency is how many requests may be in flight to the subscriber.
+func (s *scheduler) concurrency(subscriber *webhook.Subscriber) int {
+	if subscriber.Concurrency > 0 {
+		return subscriber.Concurrency
+	}
+	return s.d.o.Concurrency
+}
+
+// start hands work out, one delivery per lane and turn, while there are places. The
+// lanes of each standing have their turns among themselves.
+func (s *scheduler) start(now time.Time) {
+	for begun := true; begun && s.idle == nil; {
+		begun = false
+		for of := range standings {
+			if s.inFlight < s.d.o.MaxInFlight && s.placed[of] < s.bounds(of) {
+				begun = s.startOne(of, now) || begun
+			}
 		}
-		job := l.ready[0]
-		l.ready[0] = webhook.Job{}
-		l.ready = l.ready[1:]
-		l.inFlight++
-		s.inFlight++
-		if s.inFlight > s.workers {
-			s.workers++
-			s.d.work.Go(s.d.worker)
-		}
-		s.jobs <- assignment{lane: l, job: job, subscriber: l.subscriber, target: l.target}
-		s.queue(l)
 	}
 }
 
-// arm sets the lane's alarm for when something of it is due, or wants the store
-// read if that is now.
+// startOne begins something of the first lane of the standing that may, and reports
+// whether there was one.
+func (s *scheduler) startOne(of standing, now time.Time) bool {
+	for range len(s.turns[of]) {
+		l := s.turns[of][0]
+		s.turns[of][0] = nil
+		s.turns[of] = s.turns[of][1:]
+		l.waiting = false
+		if _, waits := l.waits(now); waits || !s.free(l) || !l.begins() {
+			continue
+		}
+		if l.health.standing != of || !s.fair(l) {
+			s.queue(l)
+			continue
+		}
+		if job, ok := l.take(); ok {
+			s.begin(l, job, now)
+			return true
+		}
+	}
+	return false
+}
+
+// begin hands a job to a worker.
+func (s *scheduler) begin(l *lane, job webhook.Job, now time.Time) {
+	l.inFlight++
+	s.inFlight++
+	s.placed[l.health.standing]++
+	if s.inFlight > s.workers {
+		s.workers++
+		s.d.work.Go(s.d.worker)
+	}
+	l.pace(now)
+	s.jobs <- assignment{
+		lane: l, job: job, subscriber: l.subscriber, target: l.target, probe: l.health.begun(now), standing: l.health.standing,
+	}
+	s.queue(l)
+	s.arm(l)
+}
+
+// fetchable reports whether the store may be asked for deliveries of the class.
+func (s *scheduler) fetchable(l *lane, c class) bool {
+	return !l.storedDue[c].IsZero() && l.subscriber.Active && !l.gone && !l.fetching && !l.wanting && s.room(l, c) >= l.worthwhile(c)
+}
+
+// arm sets the lane's alarm for when it has something to do that nothing else
+// will wake it for.
 func (s *scheduler) arm(l *lane) {
-	at := l.heldUntil
-	// Half of the room must be free, so that a fetch is worth its while.
-	if at.IsZero() && !l.storedDue.IsZero() && l.subscriber.Active && !l.gone && !l.fetching && !l.wanting && s.room(l) >= laneRoom/2 {
-		at = l.storedDue
+	now := time.Now()
+	var at time.Time
+	sooner := func(t time.Time) {
+		if at.IsZero() || t.Before(at) {
+			at = t
+		}
+	}
+	until, waits := l.waits(now)
+	if waits && (!l.heldUntil.IsZero() || l.begins() || l.nextAt.After(now)) {
+		sooner(until)
+	}
+	for c := range classes {
+		if l.heldUntil.IsZero() && s.fetchable(l, c) {
+			due := l.storedDue[c]
+			if l.health.held() {
+				due = later(due, until) // nothing but a probe is wanted
+			}
+			sooner(due)
+		}
+	}
+	if at.IsZero() && !l.heldUntil.IsZero() {
+		at = now
 	}
 	l.wakeAt = at
 	switch {
@@ -481,15 +555,18 @@ func (s *scheduler) arm(l *lane) {
 func (s *scheduler) ring(now time.Time) {
 	for len(s.alarms) > 0 && !s.alarms[0].wakeAt.After(now) {
 		l := heap.Pop(&s.alarms).(*lane)
-		if !l.heldUntil.IsZero() {
+		if !l.heldUntil.After(now) {
 			l.heldUntil = time.Time{}
-			s.queue(l)
-			s.arm(l)
-			s.tidy(l)
-			continue
 		}
-		l.wanting = true
-		s.wanted = append(s.wanted, l)
+		s.queue(l)
+		for c := range classes {
+			if s.fetchable(l, c) && !l.storedDue[c].After(now) {
+				l.wanting = true
+				s.wanted = append(s.wanted, l)
+			}
+		}
+		s.arm(l)
+		s.tidy(l)
 	}
 }
 
@@ -500,30 +577,36 @@ func (s *scheduler) fetch(now time.Time) {
 		l := s.wanted[0]
 		s.wanted = s.wanted[1:]
 		l.wanting = false
-		room := s.room(l)
-		if room <= 0 || !l.subscriber.Active || l.storedDue.IsZero() || s.lanes[l.subscriber.ID] != l {
+		c := fresh
+		if !s.fetchable(l, fresh) || l.storedDue[fresh].After(now) {
+			c = retried
+		}
+		if !s.fetchable(l, c) || s.lanes[l.subscriber.ID] != l {
 			s.arm(l)
 			continue
 		}
-		query := webhook.DueQuery{SubscriberID: l.subscriber.ID, Now: now, Limit: room, Bytes: fetchBytes}
+		query := webhook.DueQuery{
+			SubscriberID: l.subscriber.ID, Now: now, Limit: s.room(l, c), Bytes: fetchBytes,
+			Retries: c == retried, Ordered: l.ordered(), OnDead: l.subscriber.OnDead,
+		}
 		for id := range l.known {
 			query.Skip = append(query.Skip, id)
 		}
-		l.fetching, l.settled, l.storedDue = true, map[webhook.DeliveryID]bool{}, time.Time{}
+		l.fetching, l.settled, l.moved, l.storedDue[c] = true, map[webhook.DeliveryID]bool{}, map[string]bool{}, time.Time{}
 		s.fetches++
 		s.d.work.Go(func() {
 			jobs, next, err := s.d.o.Store.Due(s.d.attempts, query)
-			s.post(func() { s.fetched(l, jobs, next, err) })
+			s.post(func() { s.fetched(l, c, query.Ordered, jobs, next, err) })
 		})
 	}
 }
 
 // fetched takes up what was read.
-func (s *scheduler) fetched(l *lane, jobs []webhook.Job, next time.Time, err error) {
+func (s *scheduler) fetched(l *lane, c class, ordered bool, jobs []webhook.Job, next time.Time, err error) {
 	s.fetches--
 	l.fetching = false
-	settled := l.settled
-	l.settled = nil
+	settled, moved := l.settled, l.moved
+	l.settled, l.moved = nil, nil
 	if s.lanes[l.subscriber.ID] != l {
 		return
 	}
@@ -531,22 +614,22 @@ func (s *scheduler) fetched(l *lane, jobs []webhook.Job, next time.Time, err err
 		if s.d.attempts.Err() == nil {
 			s.d.o.Logger.Error("cannot read due deliveries; trying again", "subscriber", l.subscriber.ID, "error", err)
 		}
-		s.await(l, time.Now().Add(retryFetch))
+		s.await(l, c, time.Now().Add(retryFetch))
 		return
 	}
 	if !next.IsZero() {
-		s.await(l, next)
+		s.await(l, c, next)
 	}
 	for _, job := range jobs {
 		if _, known := l.known[job.Delivery]; known || settled[job.Delivery] {
 			continue
 		}
-		if !l.subscriber.Active || s.room(l) <= 0 {
-			s.await(l, job.DueAt)
+		if !l.subscriber.Active || s.room(l, l.classOf(job.Spent)) <= 0 || l.ordered() != ordered || moved[job.OrderKey] {
+			s.await(l, l.classOf(job.Spent), job.DueAt)
 			continue
 		}
-		s.hold(l, job.Delivery, held{bytes: len(job.Event.Data)})
-		l.ready = append(l.ready, job)
+		s.hold(l, job.Delivery, held{bytes: weight(&job), class: l.classOf(job.Spent)})
+		l.push(job)
 	}
 	s.queue(l)
 	s.arm(l)
@@ -567,13 +650,6 @@ func (s *scheduler) settleDrain() {
 			close(s.idle)
 		}
 	}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // alarms is a heap of lanes by wakeAt.

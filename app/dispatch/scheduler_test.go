@@ -17,6 +17,14 @@ func newTestScheduler() (*scheduler, *lane) {
 	return d.scheduler, d.scheduler.lane("sub")
 }
 
+// waitingIn is how many jobs wait in the lane.
+func waitingIn(l *lane) int { return len(l.ready[fresh]) + len(l.ready[retried]) }
+
+// firstStored is when the lane awaits the first delivery that is only in the store.
+func firstStored(l *lane) time.Time {
+	return webhook.Backlog{Fresh: l.storedDue[fresh], Retries: l.storedDue[retried]}.First()
+}
+
 // TestDeliveryIsTakenUpOnce tells the story that a kill test found: a delivery
 // for which there was no room when it was announced is fetched after it was
 // committed, but before its publisher says so.
@@ -27,30 +35,30 @@ func TestDeliveryIsTakenUpOnce(t *testing.T) {
 	job := webhook.Job{Delivery: "dlv", DueAt: now, Event: e}
 	orders := map[string]func(s *scheduler, l *lane){
 		"fetched before it is accepted": func(s *scheduler, l *lane) {
-			s.await(l, now.Add(-time.Second)) // an older one is in the store: no room
+			s.await(l, fresh, now.Add(-time.Second)) // an older one is in the store: no room
 			s.announce(e, deliveries)
 			l.fetching = true
-			s.fetched(l, []webhook.Job{job}, time.Time{}, nil)
+			s.fetched(l, fresh, false, []webhook.Job{job}, time.Time{}, nil)
 			s.accepted(e, deliveries, true)
 		},
 		"fetched while it is announced": func(s *scheduler, l *lane) {
 			l.fetching = true
 			s.announce(e, deliveries)
-			s.fetched(l, []webhook.Job{job}, time.Time{}, nil)
+			s.fetched(l, fresh, false, []webhook.Job{job}, time.Time{}, nil)
 			s.accepted(e, deliveries, true)
 		},
 		"fetched after it was accepted": func(s *scheduler, l *lane) {
 			l.fetching = true
 			s.announce(e, deliveries)
 			s.accepted(e, deliveries, true)
-			s.fetched(l, []webhook.Job{job}, time.Time{}, nil)
+			s.fetched(l, fresh, false, []webhook.Job{job}, time.Time{}, nil)
 		},
 	}
 	for name, play := range orders {
 		s, l := newTestScheduler()
 		play(s, l)
-		if len(l.ready) != 1 || len(l.known) != 1 || s.bytes != 1 {
-			t.Errorf("%s: %d are ready, %d known, %d bytes held; want 1 of each", name, len(l.ready), len(l.known), s.bytes)
+		if waitingIn(l) != 1 || len(l.known) != 1 || s.bytes != 1 {
+			t.Errorf("%s: %d are ready, %d known, %d bytes held; want 1 of each", name, waitingIn(l), len(l.known), s.bytes)
 		}
 	}
 }
@@ -70,9 +78,9 @@ func TestRecordedDeliveryIsNotTakenUpAgain(t *testing.T) {
 	a := <-s.jobs
 	s.finished(&trial{assignment: a})
 	s.recorded([]trial{{assignment: a, result: webhook.Result{State: webhook.Delivered, Attempt: webhook.Attempt{DeliveryID: "dlv"}}}})
-	s.fetched(l, []webhook.Job{job}, time.Time{}, nil)
-	if len(l.ready) != 0 || len(l.known) != 0 || s.bytes != 0 {
-		t.Errorf("%d are ready, %d known, %d bytes held; want none", len(l.ready), len(l.known), s.bytes)
+	s.fetched(l, fresh, false, []webhook.Job{job}, time.Time{}, nil)
+	if waitingIn(l) != 0 || len(l.known) != 0 || s.bytes != 0 {
+		t.Errorf("%d are ready, %d known, %d bytes held; want none", waitingIn(l), len(l.known), s.bytes)
 	}
 }
 
@@ -89,12 +97,12 @@ func TestResentDeliveryIsFetchedOnceItsLastAttemptIsRecorded(t *testing.T) {
 	a := <-s.jobs
 	s.finished(&trial{assignment: a})
 	s.resent(&webhook.Delivery{ID: "dlv", SubscriberID: "sub", NextAttemptAt: now}, now)
-	if !l.storedDue.IsZero() {
+	if !firstStored(l).IsZero() {
 		t.Error("the store is asked for a delivery that is held")
 	}
 	s.recorded([]trial{{assignment: a, result: webhook.Result{State: webhook.Dead, Attempt: webhook.Attempt{DeliveryID: "dlv"}}}})
-	if !l.storedDue.Equal(now) {
-		t.Errorf("the resent delivery is awaited at %v, want %v", l.storedDue, now)
+	if !firstStored(l).Equal(now) {
+		t.Errorf("the resent delivery is awaited at %v, want %v", firstStored(l), now)
 	}
 }
 
@@ -147,7 +155,7 @@ func TestGoneReceiverIsRememberedUntilThePauseIsStored(t *testing.T) {
 	if len(s.jobs) > 0 {
 		t.Error("a receiver that is gone was sent another delivery")
 	}
-	s.cancelled(&webhook.Delivery{ID: "2", SubscriberID: "sub"})
+	s.cancelled(&webhook.Delivery{ID: "2", SubscriberID: "sub"}, now)
 	paused := *l.subscriber
 	paused.Active = false
 	s.d.directory.put(&paused)
@@ -186,7 +194,7 @@ func TestRetryIsAwaitedWhenRefusedEventsMakeRoom(t *testing.T) {
 		announced = append(announced, webhook.NewDelivery{ID: webhook.DeliveryID(rune('a' + i)), SubscriberID: "sub"})
 	}
 	s.announce(e, announced)
-	s.await(l, now.Add(time.Second))
+	s.await(l, fresh, now.Add(time.Second))
 	if l.position >= 0 {
 		t.Fatal("a full lane has an alarm")
 	}
@@ -201,11 +209,11 @@ func TestResentDeliveryThatWaitsTakesTheNewTerms(t *testing.T) {
 	now := time.Now()
 	s, l := newTestScheduler()
 	s.hold(l, "dlv", held{})
-	l.ready = []webhook.Job{{Delivery: "dlv", Spent: 5, DueAt: now, Event: &webhook.Event{}}}
+	l.push(webhook.Job{Delivery: "dlv", Spent: 5, DueAt: now, Event: &webhook.Event{}})
 	later := now.Add(time.Second)
 	s.resent(&webhook.Delivery{ID: "dlv", SubscriberID: "sub", NextAttemptAt: later}, later)
-	if j := l.ready[0]; j.Spent != 0 || !j.DueAt.Equal(later) || len(l.again) > 0 || !l.storedDue.IsZero() {
-		t.Errorf("the waiting job is %+v, again %v, stored %v", j, l.again, l.storedDue)
+	if j := l.ready[retried][0]; j.Spent != 0 || !j.DueAt.Equal(later) || len(l.again) > 0 || !firstStored(l).IsZero() {
+		t.Errorf("the waiting job is %+v, again %v, stored %v", j, l.again, firstStored(l))
 	}
 }
 
@@ -219,7 +227,7 @@ func TestNewTermsHoldWhereverTheDeliveryIs(t *testing.T) {
 	deliveries := []webhook.NewDelivery{{ID: "dlv", SubscriberID: "sub"}}
 	job := webhook.Job{Delivery: "dlv", Spent: 3, DueAt: now, Event: e}
 	beginFetch := func(l *lane) {
-		l.fetching, l.settled, l.storedDue = true, map[webhook.DeliveryID]bool{}, time.Time{}
+		l.fetching, l.settled, l.storedDue = true, map[webhook.DeliveryID]bool{}, [classes]time.Time{}
 	}
 	places := map[string]struct {
 		before, after func(s *scheduler, l *lane)
@@ -237,7 +245,7 @@ func TestNewTermsHoldWhereverTheDeliveryIs(t *testing.T) {
 				s.announce(e, deliveries)
 			},
 			after: func(s *scheduler, l *lane) {
-				s.fetched(l, []webhook.Job{job}, time.Time{}, nil)
+				s.fetched(l, fresh, false, []webhook.Job{job}, time.Time{}, nil)
 				s.accepted(e, deliveries, true)
 			}, awaited: true,
 		},
@@ -254,7 +262,7 @@ func TestNewTermsHoldWhereverTheDeliveryIs(t *testing.T) {
 				s.announce(e, deliveries)
 				s.accepted(e, deliveries, true)
 			},
-			after: func(s *scheduler, l *lane) { s.fetched(l, []webhook.Job{job}, time.Time{}, nil) },
+			after: func(s *scheduler, l *lane) { s.fetched(l, fresh, false, []webhook.Job{job}, time.Time{}, nil) },
 		},
 		"only in the store": {
 			before: func(s *scheduler, l *lane) {},
@@ -262,7 +270,7 @@ func TestNewTermsHoldWhereverTheDeliveryIs(t *testing.T) {
 		},
 		"just read by a fetch": {
 			before: func(s *scheduler, l *lane) { beginFetch(l) },
-			after:  func(s *scheduler, l *lane) { s.fetched(l, []webhook.Job{job}, time.Time{}, nil) },
+			after:  func(s *scheduler, l *lane) { s.fetched(l, fresh, false, []webhook.Job{job}, time.Time{}, nil) },
 		},
 	}
 	for name, place := range places {
@@ -271,27 +279,27 @@ func TestNewTermsHoldWhereverTheDeliveryIs(t *testing.T) {
 			place.before(s, l)
 			s.resent(&webhook.Delivery{ID: "dlv", SubscriberID: "sub", NextAttemptAt: due}, now)
 			place.after(s, l)
-			if len(l.ready) != 0 || len(l.known) != 0 || s.bytes != 0 || l.storedDue.IsZero() || l.storedDue.After(due) {
-				t.Errorf("%d are ready, %d known, %d bytes held, the store is asked at %v", len(l.ready), len(l.known), s.bytes, l.storedDue)
+			if waitingIn(l) != 0 || len(l.known) != 0 || s.bytes != 0 || firstStored(l).IsZero() || firstStored(l).After(due) {
+				t.Errorf("%d are ready, %d known, %d bytes held, the store is asked at %v", waitingIn(l), len(l.known), s.bytes, firstStored(l))
 			}
 		})
 		t.Run("cancel "+name, func(t *testing.T) {
 			s, l := newTestScheduler()
 			place.before(s, l)
-			s.cancelled(&webhook.Delivery{ID: "dlv", SubscriberID: "sub"})
+			s.cancelled(&webhook.Delivery{ID: "dlv", SubscriberID: "sub"}, now)
 			place.after(s, l)
-			if l = s.lane("sub"); len(l.ready) != 0 || len(l.known) != 0 || s.bytes != 0 || l.storedDue.IsZero() == place.awaited {
-				t.Errorf("%d are ready, %d known, %d bytes held, the store is asked at %v", len(l.ready), len(l.known), s.bytes, l.storedDue)
+			if l = s.lane("sub"); waitingIn(l) != 0 || len(l.known) != 0 || s.bytes != 0 || firstStored(l).IsZero() == place.awaited {
+				t.Errorf("%d are ready, %d known, %d bytes held, the store is asked at %v", waitingIn(l), len(l.known), s.bytes, firstStored(l))
 			}
 		})
 		t.Run("cancel and resend "+name, func(t *testing.T) {
 			s, l := newTestScheduler()
 			place.before(s, l)
-			s.cancelled(&webhook.Delivery{ID: "dlv", SubscriberID: "sub"})
+			s.cancelled(&webhook.Delivery{ID: "dlv", SubscriberID: "sub"}, now)
 			s.resent(&webhook.Delivery{ID: "dlv", SubscriberID: "sub", NextAttemptAt: now}, now)
 			place.after(s, l)
-			if l = s.lane("sub"); len(l.ready) != 0 || !l.storedDue.Equal(now) {
-				t.Errorf("%d are ready, the store is asked at %v, want %v", len(l.ready), l.storedDue, now)
+			if l = s.lane("sub"); waitingIn(l) != 0 || !firstStored(l).Equal(now) {
+				t.Errorf("%d are ready, the store is asked at %v, want %v", waitingIn(l), firstStored(l), now)
 			}
 		})
 	}
@@ -310,7 +318,7 @@ func TestCancelledDeliveryInFlightIsForgottenWithItsResult(t *testing.T) {
 		s.start(now)
 		a := <-s.jobs
 		s.resent(&webhook.Delivery{ID: "dlv", SubscriberID: "sub", NextAttemptAt: now}, now)
-		s.cancelled(&webhook.Delivery{ID: "dlv", SubscriberID: "sub"})
+		s.cancelled(&webhook.Delivery{ID: "dlv", SubscriberID: "sub"}, now)
 		if resend {
 			s.resent(&webhook.Delivery{ID: "dlv", SubscriberID: "sub", NextAttemptAt: now}, now)
 		}
@@ -319,8 +327,53 @@ func TestCancelledDeliveryInFlightIsForgottenWithItsResult(t *testing.T) {
 		}
 		s.finished(&trial{assignment: a})
 		s.recorded([]trial{{assignment: a, result: webhook.Result{State: webhook.Delivered, Attempt: webhook.Attempt{DeliveryID: "dlv"}}}})
-		if len(l.known) != 0 || l.storedDue.IsZero() == resend {
-			t.Errorf("resent %v: %d are known, the store is asked at %v", resend, len(l.known), l.storedDue)
+		if len(l.known) != 0 || firstStored(l).IsZero() == resend {
+			t.Errorf("resent %v: %d are known, the store is asked at %v", resend, len(l.known), firstStored(l))
 		}
+	}
+}
+
+// TestNewsOfAnOutageChangeNoTerms is about what only a person's change ends.
+func TestNewsOfAnOutageChangeNoTerms(t *testing.T) {
+	s, l := newTestScheduler()
+	l.heldUntil, l.gone = time.Now().Add(time.Minute), true
+	failing := *l.subscriber
+	failing.FailingSince = time.Now()
+	target := l.target
+	s.noted(&failing)
+	if l.heldUntil.IsZero() || !l.gone || l.target != target || l.subscriber != &failing {
+		t.Errorf("the lane is %+v", l)
+	}
+}
+
+// TestAnswersOfAnotherReceiverSayNothing is about attempts that end after the
+// subscriber was given another URL.
+func TestAnswersOfAnotherReceiverSayNothing(t *testing.T) {
+	s, l := newTestScheduler()
+	former := *l.subscriber
+	former.URL = "https://former.example"
+	late := trial{assignment: assignment{lane: l, subscriber: &former}}
+	late.result.Attempt.Outcome = webhook.Timeout
+	s.weigh(&late, time.Now())
+	if l.health.failures != 0 {
+		t.Error("a failure of the former receiver counts")
+	}
+	late.assignment.subscriber = l.subscriber
+	s.weigh(&late, time.Now())
+	if l.health.failures != 1 {
+		t.Error("a failure of the receiver does not count")
+	}
+}
+
+// TestFailedProbeGoesToTheEndOfTheLine keeps a delivery that fails by its own
+// fault from being the only one that is tried in an outage.
+func TestFailedProbeGoesToTheEndOfTheLine(t *testing.T) {
+	s, l := newTestScheduler()
+	now := time.Now()
+	probe := trial{assignment: assignment{lane: l, subscriber: l.subscriber, probe: true, job: webhook.Job{Spent: 3, DueAt: now.Add(-time.Hour)}}}
+	probe.result.Attempt.Outcome = webhook.Timeout
+	s.d.judge(&probe, now)
+	if r := probe.result; r.State != webhook.Pending || r.Spent != 3 || !r.NextAttemptAt.Equal(now) {
+		t.Errorf("a failed probe leaves its delivery %s, with %d spent and due at %s", r.State, r.Spent, r.NextAttemptAt)
 	}
 }

@@ -59,6 +59,7 @@ func Examine(ctx context.Context, o Options, tell func(Finding)) {
 	}
 	found, running := appliance(ctx, c, o.Version)
 	all(database(ctx, c.Storage.Path, running))
+	all(sealing(ctx, c))
 	all(disk(c.Storage.Path))
 	all(found)
 	if !running {
@@ -68,6 +69,9 @@ func Examine(ctx context.Context, o Options, tell func(Finding)) {
 	all(certificate("admin", c.Admin.TLSCert, c.Admin.TLSKey, o.Now))
 	all(asnDatabase(c, o.Now))
 	all(secrets(c))
+	all(proxy(ctx, c))
+	all(expressions(ctx, c))
+	all(subscribers(ctx, c, o.Now))
 	all(clock(c.Storage.Path, o.Now))
 }
 

@@ -27,9 +27,19 @@ import (
 	"github.com/pintle/pintle/app"
 	"github.com/pintle/pintle/app/config"
 	"github.com/pintle/pintle/app/doctor"
+	"github.com/pintle/pintle/app/security"
+	"github.com/pintle/pintle/app/transform"
 	"github.com/pintle/pintle/app/webhook"
 	"github.com/pintle/pintle/storage"
 )
+
+// TestMain makes the test the process that runs expressions.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == transform.WorkerCommand {
+		os.Exit(transform.Serve())
+	}
+	os.Exit(m.Run())
+}
 
 // An installation is a folder with a configuration and a database.
 type installation struct {
@@ -48,22 +58,29 @@ func install(t *testing.T) *installation {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	i := &installation{dir: dir, db: filepath.Join(dir, "pintle.db")}
 	i.set = []string{"storage.path=" + i.db, "inbound.listen=127.0.0.1:0", "admin.listen=127.0.0.1:0"}
-	store, err := i.open(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := store.Close(); err != nil {
-		t.Fatal(err)
-	}
+	i.use(t, nil, func(webhook.Store) {})
 	return i
 }
 
-func (i *installation) open(ctx context.Context) (webhook.Store, error) {
+// use opens the database, does something with it and closes it.
+func (i *installation) use(t *testing.T, keys *security.Keyring, do func(webhook.Store)) {
+	t.Helper()
+	store, err := i.open(t.Context(), keys)
+	must(t, err)
+	do(store)
+	must(t, store.Close())
+}
+
+func (i *installation) open(ctx context.Context, keys *security.Keyring) (webhook.Store, error) {
 	schema, err := os.ReadFile("../../schema.sql")
 	if err != nil {
 		return nil, err
 	}
-	return storage.Open(ctx, storage.Options{Path: i.db, Schema: string(schema), Synchronous: "normal"})
+	o := storage.Options{Path: i.db, Schema: string(schema), Synchronous: "normal"}
+	if keys != nil {
+		o.Sealer = keys
+	}
+	return storage.Open(ctx, o)
 }
 
 func (i *installation) load() (*config.Config, error) {
@@ -110,24 +127,25 @@ func (i *installation) write(t *testing.T, name string, b []byte, mode fs.FileMo
 // listener.
 func (i *installation) certify(t *testing.T, life time.Duration, mode fs.FileMode) {
 	t.Helper()
+	chain, key := pair(t, life)
+	cert := i.write(t, "cert.pem", chain, 0o644)
+	keyFile := i.write(t, "key.pem", key, mode)
+	i.set = append(i.set, "inbound.tls_cert="+cert, "inbound.tls_key="+keyFile)
+}
+
+// pair makes a certificate that is valid for so long, and its key.
+func pair(t *testing.T, life time.Duration) (cert, key []byte) {
+	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), DNSNames: []string{"pintle.example"}, NotBefore: time.Now().Add(-365 * 24 * time.Hour), NotAfter: time.Now().Add(life),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert := i.write(t, "cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)
-	keyFile := i.write(t, "key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), mode)
-	i.set = append(i.set, "inbound.tls_cert="+cert, "inbound.tls_key="+keyFile)
+	must(t, err)
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	must(t, err)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
 // asn writes a database of autonomous systems that was built so long ago.
@@ -155,18 +173,12 @@ func (i *installation) asn(t *testing.T, age time.Duration) {
 }
 
 func TestDoctorNamesWhatIsWrong(t *testing.T) {
-	const day = 24 * time.Hour
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	tests := []struct {
-		name   string
-		damage func(*testing.T, *installation)
-		// says are beginnings and parts of what must be said, parted by "…".
-		says []string
-	}{
+	diagnose(t, []diagnosis{
 		{"nothing", func(*testing.T, *installation) {}, nil},
 		{"a wrong configuration", func(_ *testing.T, i *installation) { i.toml.WriteString("[outbound]\nretrys = 1\ntimeout = true\n") },
 			[]string{"fault configuration:…retrys: unknown key", "fault configuration:…outbound.timeout"}},
@@ -196,7 +208,7 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 				b[at] = 0xff
 			}
 			i.write(t, "pintle.db", b, 0o600)
-		}, []string{"fault database: check the database"}},
+		}, []string{"fault database: check the database", "fault subscribers: list subscribers"}},
 		{"an address that is taken", func(_ *testing.T, i *installation) { i.set = append(i.set, "inbound.listen="+taken.Addr().String()) },
 			[]string{"fault addresses: inbound.listen…address already in use"}},
 		{"certificate and key of two pairs", func(t *testing.T, i *installation) {
@@ -221,7 +233,19 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 		{"short secrets", func(_ *testing.T, i *installation) {
 			i.toml.WriteString("[inbound]\nsecret = \"hush\"\n[[sources]]\nname = \"gh\"\npath = \"/gh\"\nscheme = \"github\"\nsecrets = [\"0123456789abcdef\", \"short\"]\n")
 		}, []string{"warning secrets: inbound.secret…4 characters", "warning secrets: sources.gh.secrets…5 characters"}},
-	}
+	})
+}
+
+// A diagnosis is what doctor has to find.
+type diagnosis struct {
+	name   string
+	damage func(*testing.T, *installation)
+	// says are beginnings and parts of what must be said, parted by "…".
+	says []string
+}
+
+func diagnose(t *testing.T, tests []diagnosis) {
+	t.Helper()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			i := install(t)
@@ -310,7 +334,7 @@ func TestDoctorAsksTheRunningAppliance(t *testing.T) {
 	must(t, err)
 	a, err := app.Start(t.Context(), app.Options{
 		Config: c, Version: "v1", Logger: slog.New(slog.DiscardHandler),
-		Open: func(ctx context.Context, _ func(int, time.Duration)) (webhook.Store, error) { return i.open(ctx) },
+		Open: func(ctx context.Context, _ func(int, time.Duration)) (webhook.Store, error) { return i.open(ctx, nil) },
 	})
 	must(t, err)
 	defer func() { must(t, a.Stop(context.WithoutCancel(t.Context()))) }()

@@ -11,6 +11,7 @@
 package metrics
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -21,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/pintle/pintle/app/transform"
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -44,6 +46,8 @@ type Metrics struct {
 	inboundTime     prometheus.Histogram
 	commitTime      prometheus.Histogram
 	commitBatchSize prometheus.Histogram
+	transformTime   prometheus.Histogram
+	transformFaults *prometheus.CounterVec
 
 	types eventTypes
 	up    health
@@ -78,10 +82,18 @@ func New() *Metrics {
 			Name: "webhook_commit_batch_size", Help: "How many writes shared a commit.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 11),
 		}),
+		transformTime: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "webhook_transform_duration_seconds", Help: "How long filters and transforms took, their wait for their turn included.",
+			Buckets: []float64{.0002, .0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 5},
+		}),
+		transformFaults: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "webhook_transform_failures_total", Help: "Filters and transforms that gave no answer, by why.",
+		}, []string{"reason"}),
 		types: eventTypes{known: map[string]struct{}{}},
 		up:    health{failed: map[webhook.SubscriberID]struct{}{}},
 	}
 	m.registry.MustRegister(m.deliveries, m.deliveryTime, m.retries, m.inbound, m.inboundTime, m.commitTime, m.commitBatchSize,
+		m.transformTime, m.transformFaults,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -109,6 +121,23 @@ func (m *Metrics) Received(source, result string, took time.Duration) {
 func (m *Metrics) Committed(writes int, took time.Duration) {
 	m.commitTime.Observe(took.Seconds())
 	m.commitBatchSize.Observe(float64(writes))
+}
+
+// Evaluated counts a filter or transform that was run. Why it failed is one of
+// exhausted, out of time, memory or room; failed, by itself; and interrupted.
+func (m *Metrics) Evaluated(took time.Duration, err error) {
+	m.transformTime.Observe(took.Seconds())
+	if err == nil {
+		return
+	}
+	reason := "interrupted"
+	if failure := (*transform.Error)(nil); errors.As(err, &failure) {
+		reason = "failed"
+		if failure.Exhausted {
+			reason = "exhausted"
+		}
+	}
+	m.transformFaults.WithLabelValues(reason).Inc()
 }
 
 // Handler answers scrapes. What cannot be read is missing from the answer, and

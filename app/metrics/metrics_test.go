@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/pintle/pintle/app/transform"
 	"github.com/pintle/pintle/app/webhook"
 	"github.com/pintle/pintle/storage/sqlite"
 )
@@ -67,10 +68,11 @@ func attempt(m *Metrics, eventType string, to webhook.SubscriberID, number int, 
 func TestNamesAndLabelsAreThoseOfTheContract(t *testing.T) {
 	m := New()
 	m.Watch(func(context.Context, webhook.StatsQuery) (webhook.Stats, error) { return webhook.Stats{}, nil },
-		func() []*webhook.Subscriber { return []*webhook.Subscriber{{ID: "sub_1"}} })
+		func() []*webhook.Subscriber { return []*webhook.Subscriber{{ID: "sub_1"}} }, never)
 	attempt(m, "order.created", "sub_1", 2, webhook.OK)
 	m.Received("inbound", "received", time.Millisecond)
 	m.Committed(3, time.Millisecond)
+	m.Evaluated(time.Millisecond, context.Canceled)
 	got := map[string]string{}
 	runtime := 0
 	for name, family := range scrape(t, m) {
@@ -97,6 +99,10 @@ func TestNamesAndLabelsAreThoseOfTheContract(t *testing.T) {
 		"webhook_commit_duration_seconds":   "histogram ",
 		"webhook_commit_batch_size":         "histogram ",
 		"webhook_database_bytes":            "gauge ",
+
+		"webhook_subscriber_held":            "gauge subscriber",
+		"webhook_transform_duration_seconds": "histogram ",
+		"webhook_transform_failures_total":   "counter reason",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -156,7 +162,7 @@ func TestSubscriberIsUpWhileActiveAndNotFailing(t *testing.T) {
 	m := New()
 	subscribers := []*webhook.Subscriber{{ID: "new", Active: true}, {ID: "good", Active: true}, {ID: "bad", Active: true}, {ID: "paused"}, {ID: "cut", Active: true}}
 	m.Watch(func(context.Context, webhook.StatsQuery) (webhook.Stats, error) { return webhook.Stats{}, nil },
-		func() []*webhook.Subscriber { return subscribers })
+		func() []*webhook.Subscriber { return subscribers }, never)
 	attempt(m, "a", "good", 1, webhook.Reset)
 	attempt(m, "a", "good", 2, webhook.OK)
 	attempt(m, "a", "bad", 1, webhook.OK)
@@ -172,6 +178,53 @@ func TestSubscriberIsUpWhileActiveAndNotFailing(t *testing.T) {
 	}
 }
 
+// never holds nobody's deliveries.
+func never(*webhook.Subscriber) bool { return false }
+
+func TestSubscriberIsHeldInAnOutage(t *testing.T) {
+	m := New()
+	since := time.Now()
+	subscribers := []*webhook.Subscriber{
+		{ID: "fine", Active: true}, {ID: "failing", Active: true, FailingSince: since}, {ID: "paused", FailingSince: since},
+		{ID: "exempt", Active: true, FailingSince: since, NoHold: true},
+	}
+	policy := webhook.HoldPolicy{Hold: true}
+	m.Watch(func(context.Context, webhook.StatsQuery) (webhook.Stats, error) { return webhook.Stats{}, nil },
+		func() []*webhook.Subscriber { return subscribers }, func(s *webhook.Subscriber) bool { return policy.Holds(s) })
+	want := []string{"exempt 0", "failing 1", "fine 0", "paused 0"}
+	if diff := cmp.Diff(want, values(scrape(t, m)["webhook_subscriber_held"])); diff != "" {
+		t.Error(diff)
+	}
+	policy.Hold = false
+	if got := values(scrape(t, m)["webhook_subscriber_held"]); slices.Contains(got, "failing 1") {
+		t.Errorf("where nothing is held: %v", got)
+	}
+}
+
+func TestExpressionsAreCountedWithWhyTheyFailed(t *testing.T) {
+	m := New()
+	m.Evaluated(time.Millisecond, nil)
+	m.Evaluated(time.Millisecond, fmt.Errorf("in a test: %w", &transform.Error{Expression: "filter", Reason: "one of many"}))
+	m.Evaluated(time.Second, &transform.Error{Expression: "transform", Exhausted: true, Reason: "another"})
+	m.Evaluated(time.Second, context.DeadlineExceeded)
+	m.Evaluated(time.Second, transform.ErrClosed)
+	families := scrape(t, m)
+	if diff := cmp.Diff([]string{"exhausted 1", "failed 1", "interrupted 2"}, values(families["webhook_transform_failures_total"])); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"5"}, values(families["webhook_transform_duration_seconds"])); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTransformIsAStatus(t *testing.T) {
+	m := New()
+	attempt(m, "a", "sub_1", 1, webhook.Transformation)
+	if diff := cmp.Diff([]string{"a transform 1"}, values(scrape(t, m)["webhook_deliveries_total"])); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestStoreIsAskedAtMostOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
@@ -182,7 +235,7 @@ func TestStoreIsAskedAtMostOnceASecond(t *testing.T) {
 			return webhook.Stats{
 				Deliveries: map[webhook.State]int64{webhook.Pending: 5, webhook.Dead: 2}, Bytes: 8192, OldestDue: time.Now().Add(-time.Minute),
 			}, fault
-		}, func() []*webhook.Subscriber { return nil })
+		}, func() []*webhook.Subscriber { return nil }, never)
 		for range 10 {
 			families := scrape(t, m)
 			for name, want := range map[string]string{"webhook_queue_depth": "5", "webhook_dead_letters": "2", "webhook_database_bytes": "8192"} {
@@ -223,7 +276,7 @@ func TestStoreIsCountedAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	m.Watch(store.Stats, func() []*webhook.Subscriber { return nil })
+	m.Watch(store.Stats, func() []*webhook.Subscriber { return nil }, never)
 	now := time.Now()
 	s := webhook.Subscriber{ID: store.IDs().Subscriber(now), URL: "http://a.example", Secret: "s", Events: []webhook.Pattern{"*"}, Active: true, CreatedAt: now, UpdatedAt: now}
 	if err := store.PutSubscriber(t.Context(), s); err != nil {

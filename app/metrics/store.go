@@ -19,18 +19,20 @@ const (
 )
 
 // Watch adds what a store counts, and how the subscribers do, to what is
-// scraped. It is called once.
-func (m *Metrics) Watch(stats func(context.Context, webhook.StatsQuery) (webhook.Stats, error), subscribers func() []*webhook.Subscriber) {
+// scraped. Held says whether the deliveries of a subscriber wait because of an
+// outage. It is called once.
+func (m *Metrics) Watch(stats func(context.Context, webhook.StatsQuery) (webhook.Stats, error), subscribers func() []*webhook.Subscriber, held func(*webhook.Subscriber) bool) {
 	gauge := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	m.registry.MustRegister(&watcher{
-		read: stats, subscribers: subscribers, up: &m.up,
-		queueDepth:    gauge("webhook_queue_depth", "Deliveries that wait, retries included."),
-		oldestPending: gauge("webhook_oldest_pending_seconds", "How long the first pending delivery has been due."),
-		deadLetters:   gauge("webhook_dead_letters", "Dead letters."),
-		databaseBytes: gauge("webhook_database_bytes", "Size of the database file."),
-		subscriberUp:  gauge("webhook_subscriber_up", "1 if the subscriber is active and its last attempt, if any, was answered with 2xx.", "subscriber"),
+		read: stats, subscribers: subscribers, held: held, up: &m.up,
+		queueDepth:     gauge("webhook_queue_depth", "Deliveries that wait, retries included."),
+		oldestPending:  gauge("webhook_oldest_pending_seconds", "How long the first pending delivery has been due."),
+		deadLetters:    gauge("webhook_dead_letters", "Dead letters."),
+		databaseBytes:  gauge("webhook_database_bytes", "Size of the database file."),
+		subscriberUp:   gauge("webhook_subscriber_up", "1 if the subscriber is active and its last attempt, if any, was answered with 2xx.", "subscriber"),
+		subscriberHeld: gauge("webhook_subscriber_held", "1 if the deliveries of the subscriber wait because of an outage.", "subscriber"),
 	})
 }
 
@@ -38,9 +40,10 @@ func (m *Metrics) Watch(stats func(context.Context, webhook.StatsQuery) (webhook
 type watcher struct {
 	read        func(context.Context, webhook.StatsQuery) (webhook.Stats, error)
 	subscribers func() []*webhook.Subscriber
+	held        func(*webhook.Subscriber) bool
 	up          *health
 
-	queueDepth, oldestPending, deadLetters, databaseBytes, subscriberUp *prometheus.Desc
+	queueDepth, oldestPending, deadLetters, databaseBytes, subscriberUp, subscriberHeld *prometheus.Desc
 
 	mu    sync.Mutex
 	asked time.Time
@@ -50,7 +53,7 @@ type watcher struct {
 
 // Describe lists what Collect collects.
 func (w *watcher) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{w.queueDepth, w.oldestPending, w.deadLetters, w.databaseBytes, w.subscriberUp} {
+	for _, desc := range []*prometheus.Desc{w.queueDepth, w.oldestPending, w.deadLetters, w.databaseBytes, w.subscriberUp, w.subscriberHeld} {
 		ch <- desc
 	}
 }
@@ -75,12 +78,18 @@ func (w *watcher) Collect(ch chan<- prometheus.Metric) {
 	}
 	subscribers := w.subscribers()
 	for i, up := range w.up.states(subscribers) {
-		value := 0.0
-		if up {
-			value = 1
-		}
-		gauge(w.subscriberUp, value, string(subscribers[i].ID))
+		s := subscribers[i]
+		gauge(w.subscriberUp, number(up), string(s.ID))
+		gauge(w.subscriberHeld, number(w.held(s)), string(s.ID))
 	}
+}
+
+// number is 1 for yes and 0 for no.
+func number(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // ask returns the statistics of the store, from memory if it was asked a moment

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,8 @@ const (
 	// maxSkew is how far a webhook-timestamp may be from the clock, as the
 	// libraries of Standard Webhooks have it.
 	maxSkew = 5 * time.Minute
+	// maxPieces is into how many pieces a body is cut that takes its time.
+	maxPieces = 50
 )
 
 // An Arrival is one request that reached a [Receiver]. Everything in it that
@@ -86,8 +89,8 @@ func (v Verdict) String() string {
 var (
 	// ErrNoSignature says that the request carries no signature.
 	ErrNoSignature = errors.New("no signature")
-	// ErrStale says that the webhook-timestamp is too far from the clock.
-	ErrStale = errors.New("webhook-timestamp is too far from the clock")
+	// ErrStale says that the timestamp that is signed is too far from the clock.
+	ErrStale = errors.New("the timestamp is too far from the clock")
 )
 
 // ReceiverOptions say what a [Receiver] checks and how it behaves.
@@ -112,9 +115,9 @@ type ReceiverOptions struct {
 // POST is answered 405, so that a look with a browser disturbs nothing, and a
 // body beyond 32 MiB 413.
 //
-// The signature is good if at least one of X-Agent-Signature and
-// webhook-signature is there and each one that is there verifies; with the
-// latter, webhook-timestamp must be within five minutes of the clock.
+// The signature is good if at least one of X-Agent-Signature, in either of its
+// forms, and webhook-signature is there and each one that is there verifies; a
+// timestamp that is signed must be within five minutes of the clock.
 //
 // A Receiver needs no stop: whoever serves it ends its requests, delayed and
 // hanging ones included, by ending their contexts.
@@ -188,7 +191,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	a.Seen, a.Failed = r.count(a.Path, a.WebhookID)
 	if a.Failed {
 		a.Status = r.faults.status()
-		if r.faults.Reset || r.faults.Hang {
+		if r.faults.silent() {
 			a.Status = 0
 		}
 	}
@@ -210,7 +213,7 @@ func (r *Receiver) verify(a Arrival) Verdict {
 	if len(agent) > 0 {
 		err := signature.ErrMalformed
 		if len(agent) == 1 {
-			err = signature.VerifyAgent(agent[0], a.Body, r.secrets...)
+			err = r.verifyAgent(a, agent[0])
 		}
 		if err != nil {
 			return Verdict{true, fmt.Errorf("X-Agent-Signature: %w", err)}
@@ -224,6 +227,23 @@ func (r *Receiver) verify(a Arrival) Verdict {
 	return Verdict{true, nil}
 }
 
+// verifyAgent verifies X-Agent-Signature in the form that it has: the plain one, or
+// that of Stripe.
+func (r *Receiver) verifyAgent(a Arrival, header string) error {
+	if !strings.HasPrefix(header, "t=") {
+		return signature.VerifyAgent(header, a.Body, r.secrets...)
+	}
+	v, err := signature.NewVerifier(webhook.SchemeStripe, webhook.SignatureForm{}, r.secrets)
+	if err != nil {
+		return err
+	}
+	proof, err := v.Verify(signature.Message{Header: http.Header{"Stripe-Signature": {header}}, Body: a.Body})
+	if err != nil {
+		return err
+	}
+	return fresh(a, proof.Timestamp)
+}
+
 func (r *Receiver) verifyStandard(a Arrival, headers []string) error {
 	timestamp, err := strconv.ParseInt(a.Header.Get("Webhook-Timestamp"), 10, 64)
 	if err != nil || len(headers) != 1 || a.WebhookID == "" {
@@ -232,6 +252,11 @@ func (r *Receiver) verifyStandard(a Arrival, headers []string) error {
 	if err := signature.VerifyStandard(headers[0], a.WebhookID, timestamp, a.Body, r.secrets...); err != nil {
 		return err
 	}
+	return fresh(a, timestamp)
+}
+
+// fresh returns nil, or [ErrStale].
+func fresh(a Arrival, timestamp int64) error {
 	// Compared in seconds: a duration could not hold every timestamp.
 	now := a.Time.Unix()
 	if tolerance := int64(maxSkew / time.Second); timestamp < now-tolerance || timestamp > now+tolerance {
@@ -285,9 +310,15 @@ func (r *Receiver) answer(w http.ResponseWriter, req *http.Request, a Arrival) {
 		reset(w)
 		return
 	}
-	if a.Failed && r.faults.RetryAfter > 0 {
-		seconds := (r.faults.RetryAfter + time.Second - 1) / time.Second
-		w.Header().Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
+	if a.Failed && r.faults.Garbage {
+		garble(w)
+		return
+	}
+	if a.Failed {
+		r.hints(w.Header(), time.Now())
+	}
+	if r.faults.HeaderSize > 0 {
+		w.Header().Set("X-Padding", strings.Repeat("x", r.faults.HeaderSize))
 	}
 	if a.Status == http.StatusNoContent || a.Status == http.StatusNotModified {
 		w.WriteHeader(a.Status)
@@ -299,14 +330,41 @@ func (r *Receiver) answer(w http.ResponseWriter, req *http.Request, a Arrival) {
 	if !a.Failed && a.Verdict.Err != nil {
 		line = a.Verdict.String() + "\n"
 	}
-	if r.faults.BodySize == 0 {
-		w.WriteHeader(a.Status)
-		io.WriteString(w, line)
+	size := cmp.Or(r.faults.BodySize, int64(len(line)))
+	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+	w.WriteHeader(a.Status)
+	body := io.LimitReader(&repeated{text: line}, size)
+	if r.faults.BodyTime == 0 {
+		io.Copy(w, body)
 		return
 	}
-	w.Header().Set("Content-Length", strconv.FormatInt(r.faults.BodySize, 10))
-	w.WriteHeader(a.Status)
-	io.CopyN(w, repeated(line), r.faults.BodySize)
+	r.trickle(w, req, body, size)
+}
+
+// hints are the headers of an answer that fails.
+func (r *Receiver) hints(header http.Header, now time.Time) {
+	if r.faults.Location != "" {
+		header.Set("Location", r.faults.Location)
+	}
+	if r.faults.RetryAfter == 0 {
+		return
+	}
+	seconds := (r.faults.RetryAfter + time.Second - 1) / time.Second
+	value := strconv.FormatInt(int64(seconds), 10)
+	if r.faults.RetryAfterDate {
+		value = now.Add(seconds * time.Second).UTC().Format(http.TimeFormat)
+	}
+	header.Set("Retry-After", value)
+}
+
+// trickle sends the body piece by piece.
+func (r *Receiver) trickle(w http.ResponseWriter, req *http.Request, body io.Reader, size int64) {
+	pieces := min(size, maxPieces)
+	for range pieces {
+		wait(req, r.faults.BodyTime/time.Duration(pieces))
+		io.CopyN(w, body, (size+pieces-1)/pieces)
+		http.NewResponseController(w).Flush()
+	}
 }
 
 // wait lets the time pass; a request whose client goes away meanwhile ends
@@ -324,6 +382,17 @@ func wait(req *http.Request, d time.Duration) {
 	}
 }
 
+// garble answers with what is no HTTP. Where the server does not hand the
+// connection out, as under HTTP/2, it aborts the request.
+func garble(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	conn.Write([]byte("\x00\x01\x02 this is not HTTP\r\n\r\n"))
+	conn.Close()
+}
+
 // reset closes the connection so that the peer sees a reset. Where the server
 // does not hand the connection out, as under HTTP/2, it aborts the request.
 func reset(w http.ResponseWriter) {
@@ -339,12 +408,16 @@ func reset(w http.ResponseWriter) {
 }
 
 // repeated reads as its text over and over again.
-type repeated string
+type repeated struct {
+	text string
+	at   int // where the next read begins
+}
 
-func (s repeated) Read(p []byte) (int, error) {
+func (r *repeated) Read(p []byte) (int, error) {
 	n := 0
 	for n < len(p) {
-		n += copy(p[n:], s)
+		copied := copy(p[n:], r.text[r.at:])
+		n, r.at = n+copied, (r.at+copied)%len(r.text)
 	}
 	return n, nil
 }

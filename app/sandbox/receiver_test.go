@@ -109,6 +109,15 @@ func TestReceiverAnswers401ToASignatureThatIsNotGood(t *testing.T) {
 		{"agent wrong", func(h http.Header) { h.Set("X-Agent-Signature", signature.SignAgent("other", nil)) }, signature.ErrMismatch},
 		{"agent malformed", func(h http.Header) { h.Set("X-Agent-Signature", "t=1,v1=0") }, signature.ErrMalformed},
 		{"agent twice", func(h http.Header) { h.Add("X-Agent-Signature", h.Get("X-Agent-Signature")) }, signature.ErrMalformed},
+		{"stripe", func(h http.Header) {
+			h.Set("X-Agent-Signature", signature.SignStripe(secret, time.Now().Unix(), []byte("{}")))
+		}, nil},
+		{"stripe of another body", func(h http.Header) {
+			h.Set("X-Agent-Signature", signature.SignStripe(secret, time.Now().Unix(), []byte("[]")))
+		}, signature.ErrMismatch},
+		{"stripe stale", func(h http.Header) {
+			h.Set("X-Agent-Signature", signature.SignStripe(secret, time.Now().Add(-10*time.Minute).Unix(), []byte("{}")))
+		}, sandbox.ErrStale},
 		{"standard for another id", func(h http.Header) { h.Set("Webhook-Id", "evt_2") }, signature.ErrMismatch},
 		{"standard without id", func(h http.Header) { h.Del("Webhook-Id") }, signature.ErrMalformed},
 		{"standard without timestamp", func(h http.Header) { h.Del("Webhook-Timestamp") }, signature.ErrMalformed},
@@ -290,6 +299,52 @@ func TestReceiverAnswersWithABodyOfTheSizeAsked(t *testing.T) {
 	}
 }
 
+func TestReceiverTakesItsTimeForABody(t *testing.T) {
+	for _, size := range []int64{0, 3, 1000, 1234} {
+		synctest.Test(t, func(t *testing.T) {
+			receiver := sandbox.NewReceiver(sandbox.ReceiverOptions{Faults: sandbox.Faults{BodySize: size, BodyTime: 9 * time.Second}})
+			started := time.Now()
+			w := httptest.NewRecorder()
+			receiver.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", nil))
+			if size == 0 {
+				size = int64(len("OK\n"))
+			}
+			if took := time.Since(started); took < 8*time.Second || took > 9*time.Second || int64(w.Body.Len()) != size || w.Body.String()[:3] != "OK\n" {
+				t.Errorf("%d bytes after %s, want %d", w.Body.Len(), took, size)
+			}
+		})
+	}
+}
+
+func TestReceiverRedirectsAndPutsOff(t *testing.T) {
+	url, _ := receive(t, sandbox.ReceiverOptions{Faults: sandbox.Faults{
+		Status: 307, Location: "/elsewhere", RetryAfter: time.Hour, RetryAfterDate: true, HeaderSize: 5000,
+	}})
+	req := delivery(t, url, "evt_1", 1, "{}")
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	at, err := http.ParseTime(resp.Header.Get("Retry-After"))
+	if wait := time.Until(at); err != nil || wait < 59*time.Minute || wait > 61*time.Minute {
+		t.Errorf("Retry-After is %q", resp.Header.Get("Retry-After"))
+	}
+	if resp.StatusCode != 307 || resp.Header.Get("Location") != "/elsewhere" || len(resp.Header.Get("X-Padding")) != 5000 {
+		t.Errorf("answered %d with %.200v", resp.StatusCode, resp.Header)
+	}
+}
+
+func TestReceiverAnswersWithGarbage(t *testing.T) {
+	url, arrivals := receive(t, sandbox.ReceiverOptions{Faults: sandbox.Faults{Garbage: true}})
+	if _, err := http.DefaultClient.Do(delivery(t, url, "evt_1", 1, "{}")); err == nil || !strings.Contains(err.Error(), "malformed HTTP") {
+		t.Errorf("got %v", err)
+	}
+	if a := <-arrivals; a.Status != 0 || !a.Failed {
+		t.Errorf("told %+v", a)
+	}
+}
+
 func TestReceiverTakesNothingButBoundedPosts(t *testing.T) {
 	url, arrivals := receive(t, sandbox.ReceiverOptions{})
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
@@ -328,6 +383,16 @@ func TestFaultsThatContradictThemselvesAreRefused(t *testing.T) {
 		{"all that go together", sandbox.Faults{FailFirst: 1, FailRate: 0.5, Status: 429, RetryAfter: time.Second, Delay: time.Second, BodySize: 1}, true},
 		{"reset of some", sandbox.Faults{FailFirst: 1, Reset: true, Delay: time.Second}, true},
 		{"Retry-After with the default status", sandbox.Faults{FailFirst: 1, RetryAfter: time.Second}, true},
+		{"redirect", sandbox.Faults{Status: 302, Location: "/x"}, true},
+		{"garbage", sandbox.Faults{Garbage: true, HeaderSize: 1, BodyTime: 1}, true},
+		{"date of Retry-After", sandbox.Faults{Status: 503, RetryAfter: time.Second, RetryAfterDate: true}, true},
+		{"Location without a redirect", sandbox.Faults{Status: 500, Location: "/x"}, false},
+		{"Location without a status", sandbox.Faults{FailFirst: 1, Location: "/x"}, false},
+		{"date of no Retry-After", sandbox.Faults{Status: 503, RetryAfterDate: true}, false},
+		{"garbage and hang", sandbox.Faults{Garbage: true, Hang: true}, false},
+		{"garbage with a status", sandbox.Faults{Garbage: true, Status: 500}, false},
+		{"negative header", sandbox.Faults{HeaderSize: -1}, false},
+		{"negative time of the body", sandbox.Faults{BodyTime: -1}, false},
 		{"rate above one", sandbox.Faults{FailRate: 1.1}, false},
 		{"negative tries", sandbox.Faults{FailFirst: -1}, false},
 		{"informational status", sandbox.Faults{Status: 103}, false},

@@ -19,6 +19,8 @@
 // since a client of IPv6 commonly has at least a /64 to take addresses from.
 //
 // On the way out, an [OutboundGuard] keeps deliveries off private addresses.
+//
+// At rest, a [Keyring] seals the secrets that are kept.
 package security
 
 import "net/netip"

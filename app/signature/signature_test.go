@@ -252,3 +252,16 @@ func ExampleSignAgent() {
 	fmt.Println(signature.SignAgent("postern-test-secret", []byte(vectorBody)))
 	// Output: sha256=669ff96c88584f311d541a7dc2c66d15bc9157a3b43098aad811170bbe8906b7
 }
+
+// TestSignStripeMakesWhatTheSchemeMakes compares the two ways to sign.
+func TestSignStripeMakesWhatTheSchemeMakes(t *testing.T) {
+	for _, body := range []string{"", vectorBody} {
+		header, err := signature.Sign(webhook.SchemeStripe, webhook.SignatureForm{}, "hush", "", vectorTime, []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := signature.SignStripe("hush", vectorTime, []byte(body)), header.Get("Stripe-Signature"); got != want {
+			t.Errorf("%q is signed %s, want %s", body, got, want)
+		}
+	}
+}

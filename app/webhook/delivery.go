@@ -50,6 +50,17 @@ type Delivery struct {
 	LastError string
 	// LastDuration is how long the last attempt took; zero before the first.
 	LastDuration time.Duration
+	// OrderKey is the key of its event for a subscriber that wants order; empty:
+	// it stands in no order.
+	OrderKey string
+	// Unjudged says that the subscriber's filter has not been asked yet.
+	Unjudged bool
+	// Fingerprint tells what killed a dead letter, without what differs from one
+	// to the next of its kind; empty unless Dead. See [Fingerprint].
+	Fingerprint string
+	// Body is what its attempts send in place of [Event.Body], where a transform
+	// made another one. Only a delivery that was asked for by its id has it.
+	Body []byte
 }
 
 // Outcome is what came of an attempt.
@@ -66,7 +77,8 @@ const (
 	Timeout Outcome = "timeout"
 	// DNS means that the host has no address.
 	DNS Outcome = "dns"
-	// Connect means that no connection was made.
+	// Connect means that no connection was made, or that none was tried since there
+	// was no token to bear.
 	Connect Outcome = "connect"
 	// TLS means that the handshake or the certificate failed.
 	TLS Outcome = "tls"
@@ -76,6 +88,8 @@ const (
 	Blocked Outcome = "blocked"
 	// TooLarge means that the answer's header exceeded its bound.
 	TooLarge Outcome = "too_large"
+	// Transformation means that a filter or a transform failed: nothing was sent.
+	Transformation Outcome = "transform"
 	// Interrupted means that Pintle was stopped during the attempt, which does
 	// not count against the schedule.
 	Interrupted Outcome = "interrupted"
@@ -83,7 +97,7 @@ const (
 
 // Outcomes lists all outcomes.
 func Outcomes() []Outcome {
-	return []Outcome{OK, HTTPStatus, Timeout, DNS, Connect, TLS, Reset, Blocked, TooLarge, Interrupted}
+	return []Outcome{OK, HTTPStatus, Timeout, DNS, Connect, TLS, Reset, Blocked, TooLarge, Transformation, Interrupted}
 }
 
 // An Attempt is one HTTP try of a delivery.
@@ -101,8 +115,8 @@ type Attempt struct {
 	// Error says what went wrong where there was no answer, and where there
 	// was one but its body could not be read.
 	Error string
-	// RemoteAddr is the address and port that was called; empty where there
-	// was no connection.
+	// RemoteAddr is the address and port that was called, which behind a proxy is
+	// the proxy's; empty where there was no connection.
 	RemoteAddr string
 	// RequestHeader is what was sent, at most 8 KiB. The values of headers that
 	// carry credentials are hidden.
@@ -166,6 +180,10 @@ type DeliveryFilter struct {
 	// CodeFrom and CodeTo bound the HTTP status of the last attempt, both
 	// inclusive; zero: any.
 	CodeFrom, CodeTo int
+	// OrderKey selects what stands in the order of this key.
+	OrderKey string
+	// Fingerprint selects dead letters by theirs.
+	Fingerprint string
 	// Since and Until bound CreatedAt: not before Since, before Until. Zero: open.
 	Since, Until time.Time
 	// Text is looked for in the event's type, sender key and data and in the

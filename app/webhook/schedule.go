@@ -68,6 +68,37 @@ func (p RetryPolicy) Waits() Schedule {
 	return waits
 }
 
+// A HoldPolicy says when a subscriber is in an outage, and what follows. An
+// outage begins when so many attempts in a row have failed, over so long a time
+// at least, and ends with the first that succeeds.
+type HoldPolicy struct {
+	// Hold has the deliveries of a subscriber in an outage wait without spending
+	// retries, while one of them at a time, on a growing interval, finds out
+	// whether it is over.
+	Hold bool
+	// Failures in a row, over After, make an outage.
+	Failures int
+	After    time.Duration
+	// PauseAfter is how long an outage lasts until the subscriber is paused;
+	// zero: for ever.
+	PauseAfter time.Duration
+}
+
+// Holds reports whether the deliveries of the subscriber wait because it is in an
+// outage.
+func (p HoldPolicy) Holds(s *Subscriber) bool {
+	return p.Hold && s.Active && !s.NoHold && !s.FailingSince.IsZero()
+}
+
+// A Transform is a jq expression of the configuration that makes the body of
+// events another one, for all subscribers.
+type Transform struct {
+	// Events are the patterns of the types that it is applied to.
+	Events []Pattern
+	// Expression is in jq.
+	Expression string
+}
+
 // FormatDuration writes a duration without the zeros at its end: 2m, not 2m0s.
 func FormatDuration(d time.Duration) string {
 	s := d.String()

@@ -12,6 +12,8 @@ const (
 	SourceInbound = "inbound"
 	// SourceAdmin stands for events published through the admin API.
 	SourceAdmin = "admin"
+	// SourcePintle stands for what Pintle itself has to tell.
+	SourcePintle = "pintle"
 )
 
 // A Scheme is how a sender signs, and where in a request it puts the type, the

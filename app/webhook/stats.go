@@ -131,10 +131,12 @@ type Activity struct {
 // A DeadGroup is the dead letters of one subscriber that share their cause.
 type DeadGroup struct {
 	SubscriberID SubscriberID
-	// Outcome and Code are those of the last attempt.
-	Outcome Outcome
-	Code    int
-	Count   int64
+	// Outcome and Code are those of the last attempt, and Fingerprint that of
+	// its error; see [Fingerprint].
+	Outcome     Outcome
+	Code        int
+	Fingerprint string
+	Count       int64
 	// Oldest and Newest are when the first and the last of them was made.
 	Oldest, Newest time.Time
 }

@@ -38,8 +38,8 @@ type Store interface {
 	Due(ctx context.Context, query DueQuery) (jobs []Job, next time.Time, err error)
 
 	// Backlog returns, for each subscriber with pending deliveries, when the
-	// first of them is due.
-	Backlog(ctx context.Context) (map[SubscriberID]time.Time, error)
+	// first of them are due.
+	Backlog(ctx context.Context) (map[SubscriberID]Backlog, error)
 
 	// Resend makes deliveries due, with their whole schedule before them: the
 	// first at the time, and each further one so much later. One that is
@@ -130,6 +130,9 @@ type Accept struct {
 type NewDelivery struct {
 	ID           DeliveryID
 	SubscriberID SubscriberID
+	// OrderKey and Unjudged are those of the [Delivery].
+	OrderKey string
+	Unjudged bool
 }
 
 // A Replay is a new delivery of a stored event.
@@ -152,22 +155,55 @@ type Accepted struct {
 
 // A Result is an attempt that was made, and what follows for its delivery.
 type Result struct {
+	// Attempt without an Outcome is none: nothing was tried, and only the delivery
+	// moves on, at the time at which the attempt would have ended.
 	Attempt Attempt
 	// DueAt is when the delivery was due for this attempt. One that was resent
 	// since then is due at another time.
 	DueAt time.Time
-	// State is where the delivery stands now: Pending, Delivered or Dead.
+	// State is where the delivery stands now: any of the states, Cancelled if the
+	// subscriber's filter does not want it.
 	State State
+	// Unjudged replaces the delivery's Unjudged.
+	Unjudged bool
+	// Body, if not nil, is what all attempts of the delivery send from now on in
+	// place of [Event.Body].
+	Body []byte
 	// Spent replaces the delivery's Spent.
 	Spent int
 	// NextAttemptAt is when a Pending delivery is due again.
 	NextAttemptAt time.Time
 }
 
+// A Backlog says when the first of a subscriber's pending deliveries are due;
+// zero: there are none of that kind.
+type Backlog struct {
+	// Fresh have spent nothing of their schedule, and Retries something.
+	Fresh, Retries time.Time
+}
+
+// First is when the first of both is due; zero: there is none.
+func (b Backlog) First() time.Time {
+	if b.Fresh.IsZero() || !b.Retries.IsZero() && b.Retries.Before(b.Fresh) {
+		return b.Retries
+	}
+	return b.Fresh
+}
+
 // A DueQuery asks for the deliveries of one subscriber that are due.
 type DueQuery struct {
 	SubscriberID SubscriberID
 	Now          time.Time
+	// Retries asks for those that have spent something of their schedule, and
+	// else it is those that have spent nothing.
+	Retries bool
+	// Ordered asks for both, and only for such of which nothing stands in the
+	// way: no earlier delivery of the same OrderKey that is pending and not due,
+	// nor, with OnDeadBlock, one that is dead. They come in the order in which
+	// they were made. Then next is when the first falls due of which nothing else
+	// stands in the way.
+	Ordered bool
+	OnDead  OnDead
 	// Skip names deliveries that the caller has in hand already.
 	Skip []DeliveryID
 	// Limit is how many at most.
@@ -185,4 +221,9 @@ type Job struct {
 	Spent    int
 	DueAt    time.Time
 	Event    *Event
+	// LastOutcome, OrderKey, Unjudged and Body are those of the [Delivery].
+	LastOutcome Outcome
+	OrderKey    string
+	Unjudged    bool
+	Body        []byte
 }

@@ -19,9 +19,13 @@ const MaxTimeout = 60 * time.Second
 const (
 	// MaxExpression bounds a filter or a transform, in bytes.
 	MaxExpression = 16 << 10
+	// MinRateLimit is the lowest rate: a request in a thousand seconds.
+	MinRateLimit = 0.001
 
 	// maxOldSecrets bounds the signatures of a delivery.
 	maxOldSecrets = 4
+	// maxPEM bounds a certificate chain or a key, in bytes.
+	maxPEM = 64 << 10
 )
 
 // A Subscriber is who receives events: an address, a secret and a choice of
@@ -59,9 +63,96 @@ type Subscriber struct {
 	Schedule Schedule
 	// FinalOn4xx makes an answer 4xx final, save 408, 425 and 429.
 	FinalOn4xx bool
+	// RateLimit is how many requests begin in a second at most, evenly spaced;
+	// zero: no bound.
+	RateLimit float64
+	// Signing is the form of X-Agent-Signature; empty: [SigningPlain].
+	Signing Signing
+	// Filter is a jq expression: of the events of its types, the subscriber
+	// receives those for which it is true; empty: all.
+	Filter string
+	// Transform is a jq expression that makes the body which is sent out of the
+	// body that others get; empty: the latter is sent.
+	Transform string
+	// Ordered is the jq path of the key of an event: events of one key are
+	// delivered one after the other, in the order in which they were accepted.
+	// [OrderedStrictly] gives all events one key; empty: there is no order.
+	Ordered string
+	// OnDead says what a dead letter does to the later events of its key; empty:
+	// [OnDeadBlock]. It means something only where Ordered does.
+	OnDead OnDead
+	// Basic are credentials of HTTP basic authentication; the zero value: none.
+	Basic BasicAuth
+	// OAuth2 is where a bearer token comes from; the zero value: none is sent.
+	OAuth2 OAuth2
+	// TLS is how its deliveries speak TLS; the zero value: as all do.
+	TLS ClientTLS
+	// NoHold keeps its lane open in an outage: every delivery spends its retries.
+	NoHold bool
+	// NoAutoPause keeps it active however long it fails.
+	NoAutoPause bool
+	// FailingSince is when the present outage began: from that attempt on every
+	// one has failed. It is zero where there is no outage; see [HoldPolicy].
+	FailingSince time.Time
 
 	CreatedAt time.Time
 	UpdatedAt time.Time
+}
+
+// Signing is the form of the header X-Agent-Signature.
+type Signing string
+
+// The forms of X-Agent-Signature. Whatever it is, deliveries carry the headers of
+// Standard Webhooks too.
+const (
+	SigningPlain  Signing = "plain"  // sha256=<hex of the body>
+	SigningStripe Signing = "stripe" // t=<unix>,v1=<hex of "t.body">
+)
+
+// OrderedStrictly is the [Subscriber.Ordered] of one who gets all events in
+// order, whatever is in them.
+const OrderedStrictly = "true"
+
+// OnDead is what a dead letter does to the later events of its key.
+type OnDead string
+
+// What a dead letter does to the later events of its key.
+const (
+	// OnDeadBlock has them wait until it is sent again, replayed or purged.
+	OnDeadBlock OnDead = "block"
+	// OnDeadSkip lets them go on.
+	OnDeadSkip OnDead = "skip"
+)
+
+// BasicAuth are the credentials of HTTP basic authentication, RFC 7617.
+type BasicAuth struct {
+	Username string
+	Password Secret
+}
+
+// OAuth2 is how a bearer token is got: by the client credentials grant, RFC 6749
+// section 4.4.
+type OAuth2 struct {
+	// TokenURL is where tokens are asked for; empty: none are.
+	TokenURL     string
+	ClientID     string
+	ClientSecret Secret
+	// Scopes are asked for; nil: those that the server gives by itself.
+	Scopes []string
+	// Audience is sent as the parameter audience, which some servers want; empty:
+	// it is not sent.
+	Audience string
+}
+
+// ClientTLS is what deliveries to a subscriber bring to the handshake, in PEM.
+type ClientTLS struct {
+	// Cert is the client's certificate, followed by those that vouch for it, and
+	// Key its private key; both are set, or none.
+	Cert string
+	Key  Secret
+	// CA are the certificates of the authorities that the receiver's must come
+	// from; empty: those of the system.
+	CA string
 }
 
 // An OldSecret is one that has been replaced and is still valid for a while.
@@ -160,6 +251,14 @@ func (s *Subscriber) Validate() error {
 	if s.Timeout < 0 || s.Timeout > MaxTimeout {
 		faults["timeout"] = fmt.Sprintf("between 0s and %s", MaxTimeout)
 	}
+	if !(s.RateLimit >= 0 && s.RateLimit <= 100_000) || s.RateLimit > 0 && s.RateLimit < MinRateLimit {
+		faults["rate_limit"] = "0, or between 0.001 and 100000 requests per second"
+	}
+	if s.Signing != "" && s.Signing != SigningPlain && s.Signing != SigningStripe {
+		faults["scheme"] = "plain or stripe"
+	}
+	s.validateExpressions(faults)
+	s.validateAccess(faults)
 	if s.Concurrency < 0 || s.Concurrency > 1000 {
 		faults["concurrency"] = "between 0 and 1000"
 	}
@@ -172,6 +271,80 @@ func (s *Subscriber) Validate() error {
 		return faults
 	}
 	return nil
+}
+
+// validateExpressions finds what can be said of the expressions without reading
+// them.
+func (s *Subscriber) validateExpressions(faults FieldsError) {
+	for field, expression := range map[string]string{"filter": s.Filter, "transform": s.Transform} {
+		if len(expression) > MaxExpression {
+			faults[field] = fmt.Sprintf("at most %d bytes", MaxExpression)
+		}
+	}
+	if len(s.Ordered) > 1000 {
+		faults["ordered"] = "at most 1000 bytes"
+	}
+	if s.OnDead != "" && s.OnDead != OnDeadBlock && s.OnDead != OnDeadSkip {
+		faults["on_dead"] = "block or skip"
+	}
+}
+
+// validateAccess finds what is wrong with the credentials.
+func (s *Subscriber) validateAccess(faults FieldsError) {
+	basic := s.Basic != BasicAuth{}
+	switch {
+	case basic && s.OAuth2.TokenURL != "":
+		faults["basic_username"] = "goes not with oauth2_token_url: both would set the header Authorization"
+	case strings.Contains(s.Basic.Username, ":") || len(s.Basic.Username) > 256 || !printable(s.Basic.Username):
+		faults["basic_username"] = "at most 256 printable characters, without a colon"
+	case basic && s.Basic.Username == "":
+		faults["basic_username"] = "missing, while there is a password"
+	}
+	if len(s.Basic.Password) > 1024 || !printable(string(s.Basic.Password)) {
+		faults["basic_password"] = "at most 1024 printable characters"
+	}
+	if basic || s.OAuth2.TokenURL != "" {
+		for name := range s.Headers {
+			if http.CanonicalHeaderKey(name) == "Authorization" {
+				faults["headers"] = "Authorization is set by basic_username or oauth2_token_url"
+			}
+		}
+	}
+	s.OAuth2.validate(faults)
+	if (s.TLS.Cert == "") != (s.TLS.Key == "") {
+		faults["tls_cert"] = "goes with tls_key: set both, or none"
+	}
+	for field, pem := range map[string]string{"tls_cert": s.TLS.Cert, "tls_key": string(s.TLS.Key), "tls_ca": s.TLS.CA} {
+		if len(pem) > maxPEM {
+			faults[field] = fmt.Sprintf("at most %d bytes", maxPEM)
+		}
+	}
+}
+
+func (o *OAuth2) validate(faults FieldsError) {
+	if o.TokenURL == "" {
+		if o.ClientID != "" || o.ClientSecret != "" || len(o.Scopes) > 0 || o.Audience != "" {
+			faults["oauth2_token_url"] = "missing, while there are other oauth2 fields"
+		}
+		return
+	}
+	if err := validURL(o.TokenURL); err != nil {
+		faults["oauth2_token_url"] = err.Error()
+	}
+	if o.ClientID == "" || len(o.ClientID) > 1024 || !printable(o.ClientID) {
+		faults["oauth2_client_id"] = "1 to 1024 printable characters"
+	}
+	if o.ClientSecret == "" || len(o.ClientSecret) > 4096 || !printable(string(o.ClientSecret)) {
+		faults["oauth2_client_secret"] = "1 to 4096 printable characters"
+	}
+	if len(o.Audience) > 2048 || !printable(o.Audience) {
+		faults["oauth2_audience"] = "at most 2048 printable characters"
+	}
+	if len(o.Scopes) > 100 || slices.ContainsFunc(o.Scopes, func(scope string) bool {
+		return scope == "" || len(scope) > 256 || strings.ContainsFunc(scope, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' })
+	}) {
+		faults["oauth2_scopes"] = "at most 100, each of 1 to 256 visible ASCII characters" // RFC 6749 section 3.3
+	}
 }
 
 // ValidateChange is Validate, without the faults that the subscriber had before:

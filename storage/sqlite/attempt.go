@@ -36,6 +36,15 @@ func (s *Store) record(tx *transaction, r *webhook.Result) error {
 	if err != nil {
 		return err
 	}
+	if r.Body != nil {
+		_, err := tx.exec(`INSERT OR REPLACE INTO bodies (delivery_id, body) VALUES (?, ?)`, id, string(r.Body))
+		if err != nil {
+			return err
+		}
+	}
+	if a.Outcome == "" {
+		return nil
+	}
 	tx.counts().attempt(subscriber, a, end)
 	_, err = tx.exec(`INSERT INTO attempts (delivery_id, number, started_at, duration, outcome, code, error, response_body,
 		remote_addr, request_header, response_header, dns, connect, tls, wait) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -50,46 +59,66 @@ func (s *Store) record(tx *transaction, r *webhook.Result) error {
 // it, and the attempt is history all the same.
 func move(tx *transaction, id int64, r *webhook.Result) (subscriber int64, end webhook.State, err error) {
 	next, finished := times(r)
-	outcome, code := string(r.Attempt.Outcome), nullInt(int64(r.Attempt.Code))
-	if subscriber, known := tx.tried(id); known {
+	c := cause{r.Attempt.Outcome, r.Attempt.Code, fingerprint(r.State, &r.Attempt)}
+	// What has no fingerprint has none to lose, and was judged: it is the first
+	// attempt.
+	if subscriber, known := tx.tried(id); known && r.Attempt.Outcome != "" && c.fingerprint == "" {
 		err := found(tx.exec(`UPDATE deliveries SET state = ?, attempts = ?, spent = ?, next_attempt_at = ?, finished_at = ?,
 			last_outcome = ?, last_code = ? WHERE id = ? AND state = 'pending' AND attempts = 0 AND next_attempt_at = ?`,
-			string(r.State), r.Attempt.Number, r.Spent, next, finished, outcome, code, id, millis(r.DueAt)))
+			string(r.State), r.Attempt.Number, r.Spent, next, finished, string(c.outcome), nullInt(int64(c.code)), id, millis(r.DueAt)))
 		if err == nil {
-			tx.counts().move(newTally(subscriber, webhook.Pending, "", 0), newTally(subscriber, r.State, r.Attempt.Outcome, r.Attempt.Code))
+			tx.counts().move(newTally(subscriber, webhook.Pending, cause{}), newTally(subscriber, r.State, c))
 		}
 		if !errors.Is(err, webhook.ErrNotFound) {
 			return subscriber, r.State, err
 		}
 	}
-	from, due, err := standing(tx, id)
+	from, tried, due, err := standing(tx, id)
 	if err != nil {
 		return 0, "", err
 	}
 	subscriber = from.subscriber
+	if r.Attempt.Outcome == "" {
+		c = from.cause
+	} else {
+		tried = r.Attempt.Number
+	}
 	if from.state != webhook.Pending || due != millis(r.DueAt) {
-		tx.counts().move(from, newTally(subscriber, from.state, r.Attempt.Outcome, r.Attempt.Code))
-		_, err = tx.exec(`UPDATE deliveries SET attempts = ?, last_outcome = ?, last_code = ? WHERE id = ?`, r.Attempt.Number, outcome, code, id)
+		if r.Attempt.Outcome != "" {
+			c.fingerprint = fingerprint(from.state, &r.Attempt)
+		}
+		tx.counts().move(from, newTally(subscriber, from.state, c))
+		_, err = tx.exec(`UPDATE deliveries SET attempts = ?, last_outcome = ?, last_code = ?, fingerprint = ? WHERE id = ?`,
+			tried, nullText(string(c.outcome)), nullInt(int64(c.code)), nullText(c.fingerprint), id)
 		return subscriber, "", err
 	}
-	tx.counts().move(from, newTally(subscriber, r.State, r.Attempt.Outcome, r.Attempt.Code))
+	tx.counts().move(from, newTally(subscriber, r.State, c))
 	_, err = tx.exec(`UPDATE deliveries SET state = ?, attempts = ?, spent = ?, next_attempt_at = ?, finished_at = ?,
-		last_outcome = ?, last_code = ? WHERE id = ?`, string(r.State), r.Attempt.Number, r.Spent, next, finished, outcome, code, id)
+		last_outcome = ?, last_code = ?, unjudged = ?, fingerprint = ? WHERE id = ?`,
+		string(r.State), tried, r.Spent, next, finished, nullText(string(c.outcome)), nullInt(int64(c.code)), r.Unjudged, nullText(c.fingerprint), id)
 	return subscriber, r.State, err
 }
 
-// standing tells how a delivery stands, where it is counted, and when it is due.
-func standing(tx *transaction, id int64) (from tally, due int64, err error) {
+// fingerprint is that of a delivery in the state whose last attempt this is.
+func fingerprint(state webhook.State, a *webhook.Attempt) string {
+	if state != webhook.Dead {
+		return ""
+	}
+	return webhook.Fingerprint(a.Outcome, a.Error)
+}
+
+// standing tells how a delivery stands: where it is counted, how often it was
+// tried, and when it is due.
+func standing(tx *transaction, id int64) (from tally, attempts int, due int64, err error) {
 	var (
 		next       sql.NullInt64
 		subscriber int64
 		state      webhook.State
-		outcome    webhook.Outcome
-		code       int
+		c          cause
 	)
-	err = tx.row(`SELECT subscriber_id, state, next_attempt_at, coalesce(last_outcome, ''), coalesce(last_code, 0) FROM deliveries WHERE id = ?`, id).
-		Scan(&subscriber, &state, &next, &outcome, &code)
-	return newTally(subscriber, state, outcome, code), next.Int64, translate(err)
+	err = tx.row(`SELECT subscriber_id, state, attempts, next_attempt_at, coalesce(last_outcome, ''), coalesce(last_code, 0), coalesce(fingerprint, '')
+		FROM deliveries WHERE id = ?`, id).Scan(&subscriber, &state, &attempts, &next, &c.outcome, &c.code, &c.fingerprint)
+	return newTally(subscriber, state, c), attempts, next.Int64, translate(err)
 }
 
 // times returns when the delivery is due after the result, or when it ended.

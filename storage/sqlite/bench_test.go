@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -136,6 +137,63 @@ func BenchmarkReject(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkDueInOrder measures one fetch for an ordered subscriber of whom 100,000
+// deliveries wait, where the first of each key is as the name says.
+func BenchmarkDueInOrder(b *testing.B) {
+	ctx := context.Background()
+	now := time.Date(2024, 11, 14, 16, 38, 32, 0, time.UTC)
+	for _, keys := range []int{1, 10_000} {
+		for _, first := range []string{"due", "waiting", "dead"} {
+			b.Run(fmt.Sprintf("keys=%d/%s", keys, first), func(b *testing.B) {
+				path := filepath.Join(b.TempDir(), "pintle.db")
+				s, err := open(b, path)
+				if err != nil {
+					b.Fatal(err)
+				}
+				sub := webhook.Subscriber{ID: s.IDs().Subscriber(now), URL: "https://example.com", Secret: "s", Events: []webhook.Pattern{"*"}, Ordered: ".data.key", CreatedAt: now, UpdatedAt: now}
+				if err := s.PutSubscriber(ctx, sub); err != nil {
+					b.Fatal(err)
+				}
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+				fill(b, path, strings.NewReplacer("$keys", fmt.Sprint(keys), "$first", first, "$now", fmt.Sprint(now.UnixMilli())).Replace(`
+					INSERT INTO events SELECT i, 'inbound', 'a.b', 0, '', '', '', zeroblob(16), $now, '{"order_id":"A12345"}' FROM n;
+					INSERT INTO deliveries (id, event_id, subscriber_id, state, attempts, spent, next_attempt_at, finished_at, order_key)
+						SELECT i, i, (SELECT number FROM webhook_subscribers), iif('$first' = 'dead' AND i <= $keys, 'dead', 'pending'), 0, 0,
+							CASE WHEN i > $keys OR '$first' = 'due' THEN $now WHEN '$first' = 'waiting' THEN $now + 60000 END,
+							iif('$first' = 'dead' AND i <= $keys, $now, NULL), 'customer ' || (i % $keys) FROM n`))
+				if s, err = open(b, path); err != nil {
+					b.Fatal(err)
+				}
+				q := webhook.DueQuery{SubscriberID: sub.ID, Now: now, Ordered: true, Limit: 64, Bytes: 1 << 20}
+				for b.Loop() {
+					if jobs, _, err := s.Due(ctx, q); err != nil || (len(jobs) > 0) != (first == "due") {
+						b.Fatal(len(jobs), err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// fill runs statements on a file, with the numbers from 1 to 100,000 in n.
+func fill(b *testing.B, path, statements string) {
+	b.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	_, err = db.Exec(`BEGIN;
+		CREATE TEMP TABLE n AS WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 100000) SELECT i FROM n;
+		` + statements + `; COMMIT`)
+	if err != nil {
+		b.Fatal(err)
 	}
 }
 

@@ -22,8 +22,14 @@ type counts struct {
 type tally struct {
 	state      webhook.State
 	subscriber int64
-	outcome    webhook.Outcome
-	code       int
+	cause
+}
+
+// A cause is what came of the last attempt of a delivery.
+type cause struct {
+	outcome     webhook.Outcome
+	code        int
+	fingerprint string
 }
 
 // A rollup is the key of a row of rollups.
@@ -43,12 +49,17 @@ func newCounts() counts {
 }
 
 // newTally is where a delivery is counted. Its cause matters while it is
-// pending, since that tells a retry from a first try, and when it is dead.
-func newTally(subscriber int64, state webhook.State, outcome webhook.Outcome, code int) tally {
-	if state != webhook.Pending && state != webhook.Dead {
-		outcome, code = "", 0
+// pending, since that tells a retry from a first try, and when it is dead; only
+// then has it a fingerprint.
+func newTally(subscriber int64, state webhook.State, c cause) tally {
+	switch state {
+	case webhook.Pending:
+		c.fingerprint = ""
+	case webhook.Dead:
+	default:
+		c = cause{}
 	}
-	return tally{state, subscriber, outcome, code}
+	return tally{state, subscriber, c}
 }
 
 func (c *counts) reset() {
@@ -150,8 +161,8 @@ func (c *counts) flush(tx *transaction) error {
 		if n == 0 {
 			continue
 		}
-		_, err := tx.exec(`INSERT INTO tallies (state, subscriber_id, outcome, code, count) VALUES (?, ?, ?, ?, ?)
-			ON CONFLICT DO UPDATE SET count = count + excluded.count`, string(t.state), t.subscriber, string(t.outcome), t.code, n)
+		_, err := tx.exec(`INSERT INTO tallies (state, subscriber_id, outcome, code, fingerprint, count) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET count = count + excluded.count`, string(t.state), t.subscriber, string(t.outcome), t.code, t.fingerprint, n)
 		if err != nil {
 			return err
 		}

@@ -28,9 +28,10 @@ func checkCounts(t *testing.T, path string, deleted int) {
 		}
 	}
 	const of = `SELECT state, %s AS sub, iif(state IN ('pending', 'dead'), coalesce(last_outcome, ''), '') AS outcome,
-		iif(state IN ('pending', 'dead'), coalesce(last_code, 0), 0) AS code, count(*) FROM deliveries GROUP BY 1, 2, 3, 4`
-	same("tallies", `SELECT state, subscriber_id, outcome, code, count FROM tallies WHERE count <> 0 ORDER BY 1, 2, 3, 4`,
-		fmt.Sprintf(of, "0")+" UNION ALL "+fmt.Sprintf(of, "subscriber_id")+" ORDER BY 1, 2, 3, 4")
+		iif(state IN ('pending', 'dead'), coalesce(last_code, 0), 0) AS code, iif(state = 'dead', coalesce(fingerprint, ''), '') AS fingerprint, count(*) FROM deliveries GROUP BY 1, 2, 3, 4, 5`
+	same("tallies", `SELECT state, subscriber_id, outcome, code, fingerprint, count FROM tallies WHERE count <> 0 ORDER BY 1, 2, 3, 4, 5`,
+		fmt.Sprintf(of, "0")+" UNION ALL "+fmt.Sprintf(of, "subscriber_id")+" ORDER BY 1, 2, 3, 4, 5")
+	same("fingerprints", `SELECT count(*) FROM deliveries WHERE state <> 'dead' AND fingerprint IS NOT NULL`, `SELECT 0`)
 	same("counters", `SELECT coalesce((SELECT value FROM counters WHERE name = 'events'), 0), coalesce((SELECT value FROM counters WHERE name = 'attempts'), 0)`,
 		fmt.Sprintf(`SELECT (SELECT count(*) FROM events), (SELECT count(*) + %d FROM attempts)`, deleted))
 	same("counters of rejections", `SELECT coalesce((SELECT value FROM counters WHERE name = 'rejections'), 0), coalesce((SELECT value FROM counters WHERE name = 'rejection_bytes'), 0)`,
@@ -116,13 +117,17 @@ func (l *life) record(r *rapid.T) {
 			continue
 		}
 		result := webhook.Result{
-			DueAt: d.NextAttemptAt, State: rapid.SampledFrom([]webhook.State{webhook.Pending, webhook.Delivered, webhook.Dead}).Draw(r, "state"),
+			DueAt: d.NextAttemptAt, State: rapid.SampledFrom(webhook.States()).Draw(r, "state"),
 			Spent: d.Spent + 1, NextAttemptAt: l.now.Add(time.Minute),
 			Attempt: webhook.Attempt{
 				DeliveryID: id, Number: d.Attempts + 1, StartedAt: l.now,
 				Duration: time.Duration(rapid.IntRange(0, 90_000).Draw(r, "ms")) * time.Millisecond,
+				Error:    rapid.SampledFrom([]string{"", "connection refused", "no such host"}).Draw(r, "error"),
 				Outcome:  rapid.SampledFrom(webhook.Outcomes()).Draw(r, "outcome"), Code: rapid.SampledFrom([]int{0, 200, 500, 503}).Draw(r, "code"),
 			},
+		}
+		if rapid.Bool().Draw(r, "transformed") {
+			result.Body = []byte("{}")
 		}
 		if rapid.Bool().Draw(r, "late") {
 			result.DueAt = result.DueAt.Add(time.Second)

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/pintle/pintle/app/webhook"
@@ -29,6 +30,13 @@ func (s *Store) Deliveries(ctx context.Context, f webhook.DeliveryFilter, page w
 		}
 		deliveries.Items, err = list(ctx, tx, `SELECT `+deliveryColumns+deliveryTables+` WHERE d.id IN (SELECT value FROM json_each(?)) ORDER BY d.id DESC`,
 			[]any{jsonArray(ids)}, func(rows *sql.Rows) (webhook.Delivery, error) { return s.scanDelivery(rows.Scan) })
+		if err != nil || f.ID == "" || len(deliveries.Items) == 0 {
+			return err
+		}
+		err = translate(tx.QueryRowContext(ctx, `SELECT body FROM bodies WHERE delivery_id = ?`, ids[0]).Scan(&deliveries.Items[0].Body))
+		if errors.Is(err, webhook.ErrNotFound) {
+			return nil
+		}
 		return err
 	})
 	if err != nil {
@@ -53,6 +61,10 @@ func (s *Store) selectDeliveries(ctx context.Context, tx *sql.Tx, f webhook.Deli
 			f.State = webhook.Pending
 		}
 	}
+	// Nothing else has one.
+	if f.Fingerprint != "" && f.State == "" {
+		f.State = webhook.Dead
+	}
 	if err := s.chooseIndex(ctx, tx, q, &f); err != nil {
 		return nil, err
 	}
@@ -63,6 +75,8 @@ func (s *Store) selectDeliveries(ctx context.Context, tx *sql.Tx, f webhook.Deli
 	}
 	q.equal("+d.state", string(f.State))
 	q.equal("+d.last_outcome", string(f.Outcome))
+	q.equal("+d.order_key", f.OrderKey)
+	q.equal("+d.fingerprint", f.Fingerprint)
 	if f.CodeFrom != 0 {
 		q.rest("+d.last_code >= ?", f.CodeFrom)
 	}

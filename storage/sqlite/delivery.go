@@ -10,59 +10,25 @@ import (
 	"github.com/pintle/pintle/app/webhook"
 )
 
-// Due returns deliveries that are due, in the order in which they fell due.
-func (s *Store) Due(ctx context.Context, q webhook.DueQuery) (jobs []webhook.Job, next time.Time, err error) {
-	subscriber, _ := s.ids.Parse(webhook.SubscriberPrefix, string(q.SubscriberID))
-	skip := make([]int64, len(q.Skip))
-	for i, id := range q.Skip {
-		skip[i], _ = s.ids.Parse(webhook.DeliveryPrefix, string(id))
-	}
-	// One more than asked for, so that the first that is left tells when.
-	rows, err := s.readers.QueryContext(ctx, `SELECT `+eventColumns+`, d.id, d.attempts, d.spent, d.next_attempt_at
-		FROM deliveries d JOIN events e ON e.id = d.event_id
-		WHERE d.subscriber_id = ? AND d.state = 'pending' AND d.id NOT IN (SELECT value FROM json_each(?))
-		ORDER BY d.next_attempt_at, d.id LIMIT ?`, subscriber, jsonArray(skip), q.Limit+1)
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("read due deliveries: %w", translate(err))
-	}
-	defer rows.Close()
-	room := q.Bytes
-	for rows.Next() {
-		job, err := s.scanJob(rows)
-		if err != nil {
-			return nil, time.Time{}, fmt.Errorf("read due deliveries: %w", translate(err))
-		}
-		room -= len(job.Event.Data)
-		if job.DueAt.After(q.Now) || len(jobs) == q.Limit || len(jobs) > 0 && room < 0 {
-			return jobs, job.DueAt, nil
-		}
-		jobs = append(jobs, job)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, time.Time{}, fmt.Errorf("read due deliveries: %w", translate(err))
-	}
-	return jobs, time.Time{}, nil
-}
-
-func (s *Store) scanJob(rows *sql.Rows) (webhook.Job, error) {
-	var (
-		job     webhook.Job
-		id, due int64
-	)
-	e, err := s.scanEvent(rows.Scan, &id, &job.Attempts, &job.Spent, &due)
-	job.Delivery = webhook.DeliveryID(s.ids.Format(webhook.DeliveryPrefix, id))
-	job.DueAt, job.Event = fromMillis(due), &e
-	return job, err
-}
-
-// Backlog returns when each subscriber's first pending delivery is due.
-func (s *Store) Backlog(ctx context.Context) (map[webhook.SubscriberID]time.Time, error) {
-	backlog := map[webhook.SubscriberID]time.Time{}
-	_, err := list(ctx, s.readers, `SELECT subscriber_id, min(next_attempt_at) FROM deliveries WHERE state = 'pending' GROUP BY subscriber_id`, nil,
+// Backlog returns when the first of each subscriber's pending deliveries are due.
+func (s *Store) Backlog(ctx context.Context) (map[webhook.SubscriberID]webhook.Backlog, error) {
+	backlog := map[webhook.SubscriberID]webhook.Backlog{}
+	_, err := list(ctx, s.readers, `SELECT subscriber_id, (spent > 0), min(next_attempt_at) FROM deliveries INDEXED BY deliveries_due
+		WHERE state = 'pending' GROUP BY subscriber_id, (spent > 0)`, nil,
 		func(rows *sql.Rows) (struct{}, error) {
-			var number, due int64
-			err := rows.Scan(&number, &due)
-			backlog[webhook.SubscriberID(s.ids.Format(webhook.SubscriberPrefix, number))] = fromMillis(due)
+			var (
+				number, due int64
+				retries     bool
+			)
+			err := rows.Scan(&number, &retries, &due)
+			id := webhook.SubscriberID(s.ids.Format(webhook.SubscriberPrefix, number))
+			b := backlog[id]
+			if retries {
+				b.Retries = fromMillis(due)
+			} else {
+				b.Fresh = fromMillis(due)
+			}
+			backlog[id] = b
 			return struct{}{}, err
 		})
 	if err != nil {
@@ -85,8 +51,9 @@ func (s *Store) Resend(_ context.Context, ids []webhook.DeliveryID, first time.T
 			if err != nil {
 				return err
 			}
-			err = found(tx.exec(`UPDATE deliveries SET state = 'pending', spent = 0, next_attempt_at = ?, finished_at = NULL
-				WHERE id = ? AND EXISTS (SELECT 1 FROM webhook_subscribers WHERE number = deliveries.subscriber_id)`, millis(due), number))
+			err = found(tx.exec(`UPDATE deliveries SET state = 'pending', spent = 0, next_attempt_at = ?, finished_at = NULL, fingerprint = NULL,
+				order_key = iif(s.ordered <> '', coalesce(order_key, ''), order_key)
+				FROM webhook_subscribers s WHERE deliveries.id = ? AND s.number = deliveries.subscriber_id`, millis(due), number))
 			if errors.Is(err, webhook.ErrNotFound) {
 				continue
 			}
@@ -94,7 +61,7 @@ func (s *Store) Resend(_ context.Context, ids []webhook.DeliveryID, first time.T
 				return err
 			}
 			s.moved(tx, &d, webhook.Pending)
-			d.Spent, d.NextAttemptAt, d.FinishedAt = 0, fromMillis(millis(due)), time.Time{}
+			d.Spent, d.NextAttemptAt, d.FinishedAt, d.Fingerprint = 0, fromMillis(millis(due)), time.Time{}, ""
 			resent = append(resent, d)
 			due = due.Add(every)
 		}
@@ -172,10 +139,7 @@ func (s *Store) Purge(_ context.Context, ids []webhook.DeliveryID) (int, error) 
 			if err != nil {
 				return err
 			}
-			if _, err := tx.exec(`DELETE FROM attempts WHERE delivery_id = ?`, number); err != nil {
-				return err
-			}
-			if _, err := tx.exec(`DELETE FROM deliveries WHERE id = ?`, number); err != nil {
+			if err := deleteDelivery(tx, number); err != nil {
 				return err
 			}
 			tx.counts().tally(s.tallyOf(&d), -1)
@@ -203,12 +167,13 @@ func (s *Store) moved(tx *transaction, d *webhook.Delivery, to webhook.State) {
 // tallyOf is where the delivery is counted.
 func (s *Store) tallyOf(d *webhook.Delivery) tally {
 	subscriber, _ := s.ids.Parse(webhook.SubscriberPrefix, string(d.SubscriberID))
-	return newTally(subscriber, d.State, d.LastOutcome, d.LastCode)
+	return newTally(subscriber, d.State, cause{d.LastOutcome, d.LastCode, d.Fingerprint})
 }
 
 const (
-	deliveryColumns = `d.id, d.event_id, e.type, d.subscriber_id, d.state, d.attempts, d.spent, d.next_attempt_at, d.finished_at, d.last_outcome, d.last_code, a.error, a.duration`
-	deliveryTables  = ` FROM deliveries d JOIN events e ON e.id = d.event_id LEFT JOIN attempts a ON a.delivery_id = d.id AND a.number = d.attempts`
+	deliveryColumns = `d.id, d.event_id, e.type, d.subscriber_id, d.state, d.attempts, d.spent, d.next_attempt_at, d.finished_at, d.last_outcome, d.last_code,
+		d.order_key, d.unjudged, d.fingerprint, a.error, a.duration`
+	deliveryTables = ` FROM deliveries d JOIN events e ON e.id = d.event_id LEFT JOIN attempts a ON a.delivery_id = d.id AND a.number = d.attempts`
 )
 
 func (s *Store) scanDelivery(scan func(...any) error) (webhook.Delivery, error) {
@@ -217,15 +182,18 @@ func (s *Store) scanDelivery(scan func(...any) error) (webhook.Delivery, error) 
 		id, event, subscriber int64
 		next, finished, code  sql.NullInt64
 		outcome, fault        sql.NullString
+		key, fingerprint      sql.NullString
 		duration              sql.NullInt64
 	)
-	err := scan(&id, &event, &d.EventType, &subscriber, &d.State, &d.Attempts, &d.Spent, &next, &finished, &outcome, &code, &fault, &duration)
+	err := scan(&id, &event, &d.EventType, &subscriber, &d.State, &d.Attempts, &d.Spent, &next, &finished, &outcome, &code,
+		&key, &d.Unjudged, &fingerprint, &fault, &duration)
 	d.ID = webhook.DeliveryID(s.ids.Format(webhook.DeliveryPrefix, id))
 	d.EventID = webhook.EventID(s.ids.Format(webhook.EventPrefix, event))
 	d.SubscriberID = webhook.SubscriberID(s.ids.Format(webhook.SubscriberPrefix, subscriber))
 	d.CreatedAt = webhook.MadeAt(id)
 	d.NextAttemptAt, d.FinishedAt = optional(next), optional(finished)
 	d.LastOutcome, d.LastCode = webhook.Outcome(outcome.String), int(code.Int64)
+	d.OrderKey, d.Fingerprint = key.String, fingerprint.String
 	d.LastError, d.LastDuration = fault.String, micros(duration.Int64)
 	return d, err
 }

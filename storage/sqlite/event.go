@@ -66,16 +66,20 @@ func (s *Store) deliver(tx *transaction, d webhook.NewDelivery, event int64, due
 	if !ok || !ok2 {
 		return false, fmt.Errorf("delivery %q to %q is not of this installation", d.ID, d.SubscriberID)
 	}
-	err := found(tx.exec(`INSERT INTO deliveries (id, event_id, subscriber_id, state, attempts, spent, next_attempt_at)
-		SELECT ?, ?, number, 'pending', 0, 0, ? FROM webhook_subscribers WHERE number = ?`, id, event, millis(due), subscriber))
+	// For who has an order '' says that it stands in none: see deliveries_unkeyed.
+	err := found(tx.exec(`INSERT INTO deliveries (id, event_id, subscriber_id, state, attempts, spent, next_attempt_at, order_key, unjudged)
+		SELECT ?, ?, number, 'pending', 0, 0, ?, iif(ordered <> '', ?, nullif(?4, '')), ? FROM webhook_subscribers WHERE number = ?`,
+		id, event, millis(due), d.OrderKey, d.Unjudged, subscriber))
 	if errors.Is(err, webhook.ErrNotFound) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	tx.made(id, subscriber)
-	tx.counts().tally(newTally(subscriber, webhook.Pending, "", 0), 1)
+	if !d.Unjudged {
+		tx.made(id, subscriber)
+	}
+	tx.counts().tally(newTally(subscriber, webhook.Pending, cause{}), 1)
 	return true, nil
 }
 

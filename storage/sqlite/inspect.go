@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -8,6 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/pintle/pintle/app/webhook"
 )
 
 // Info is what is known of a file without opening it as a store.
@@ -15,6 +20,10 @@ type Info struct {
 	// Schema is the version of the schema that the file has, zero for an empty
 	// file, and Newest the one that this program writes.
 	Schema, Newest int
+	// Sealed says that secrets in it are sealed.
+	Sealed bool
+	check  string // see [sealCheck]
+	fault  error  // why it cannot be read
 	// Bytes is the size of the file, and LogBytes of its write-ahead log.
 	Bytes, LogBytes int64
 }
@@ -46,7 +55,56 @@ func Inspect(ctx context.Context, path string) (Info, error) {
 	if err := db.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&info.Schema); err != nil {
 		return info, fmt.Errorf("read the schema's version: %w", translate(err))
 	}
-	return info, known(info.Schema)
+	if err := known(info.Schema); err != nil {
+		return info, err
+	}
+	// In a damaged file it may be what cannot be read: Verify says so.
+	info.check, info.fault = readSealCheck(ctx, db)
+	info.Sealed = info.check != ""
+	return info, nil
+}
+
+// Opens returns [ErrSealed] if secrets in the file are sealed under a key that the
+// sealer does not have; nil for a sealer is none.
+func (i Info) Opens(sealer webhook.Sealer) error {
+	if i.fault != nil {
+		return i.fault
+	}
+	return vault{sealer}.opens(i.check)
+}
+
+// Subscribers reads those of a file of the newest schema, which may be in use, and
+// changes nothing. Their secrets are as they are kept there, sealed or not.
+func Subscribers(ctx context.Context, path string) ([]webhook.Subscriber, error) {
+	db, err := openAsItIs(path)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	return listSubscribers(ctx, db, vault{})
+}
+
+// sealedSince is the first schema that has sealed secrets.
+const sealedSince = 4
+
+// UnsealedCopies are the copies of the file that were made before upgrades from
+// schemas that sealed nothing: whoever has one has its secrets.
+func UnsealedCopies(path string) []string {
+	dir, name := filepath.Split(path)
+	entries, err := os.ReadDir(cmp.Or(dir, "."))
+	if err != nil {
+		return nil // then nobody finds them here
+	}
+	var copies []string
+	for _, entry := range entries {
+		rest, ok := strings.CutPrefix(entry.Name(), name+".v")
+		digits, _, parted := strings.Cut(rest, "-")
+		version, err := strconv.Atoi(digits)
+		if ok && parted && err == nil && version < sealedSince && strings.HasSuffix(rest, ".backup") {
+			copies = append(copies, dir+entry.Name())
+		}
+	}
+	return copies
 }
 
 // Verify reads the whole file and compares what is in it, save indexes with

@@ -7,7 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pintle/pintle/app/webhook"
 	"github.com/pintle/pintle/storage/sqlite"
 )
 
@@ -76,5 +80,65 @@ func TestInspectionRefusesWhatOpeningRefuses(t *testing.T) {
 	}
 	if info, err := sqlite.Inspect(t.Context(), path); err != nil || info.Schema != 0 {
 		t.Errorf("of an empty file: %+v, %v", info, err)
+	}
+}
+
+func TestCopiesFromBeforeSealingAreFound(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{
+		"pintle.db", "pintle.db.v3-20260101T000000Z.backup", "pintle.db.v1-20250101T000000Z.backup", "pintle.db.v4-20270101T000000Z.backup",
+		"other.db.v3-20260101T000000Z.backup", "pintle.db.v3-20260101T000000Z.backup.old", "pintle.db.vx-1.backup", "pintle.db.backup.partial",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{filepath.Join(dir, "pintle.db.v1-20250101T000000Z.backup"), filepath.Join(dir, "pintle.db.v3-20260101T000000Z.backup")}
+	if diff := cmp.Diff(want, sqlite.UnsealedCopies(filepath.Join(dir, "pintle.db"))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	t.Chdir(dir)
+	if got := sqlite.UnsealedCopies("pintle.db"); len(got) != 2 || got[0] != filepath.Base(want[0]) {
+		t.Errorf("beside the working directory's own: %q", got)
+	}
+	if got := sqlite.UnsealedCopies("missing/pintle.db"); got != nil {
+		t.Errorf("in a folder that is not there: %q", got)
+	}
+}
+
+func TestWhatIsSealedIsKnownWithoutOpeningTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	for _, sealer := range []webhook.Sealer{nil, ring{"a"}} {
+		store, err := openSealed(t, path, sealer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sealer == nil {
+			now := time.Now()
+			s := webhook.Subscriber{ID: store.IDs().Subscriber(now), URL: "http://a.example", Secret: "hush", Events: []webhook.Pattern{"*"}, Filter: ".a", CreatedAt: now, UpdatedAt: now}
+			if err := store.PutSubscriber(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		before := names(t, filepath.Dir(path))
+		info, err := sqlite.Inspect(t.Context(), path)
+		if err != nil || info.Sealed != (sealer != nil) || info.Opens(sealer) != nil {
+			t.Errorf("sealed by %v: %+v, %v, opens %v", sealer, info, err, info.Opens(sealer))
+		}
+		for _, other := range []webhook.Sealer{nil, ring{"b"}} {
+			if err := info.Opens(other); sealer != nil && !errors.Is(err, sqlite.ErrSealed) || sealer == nil && err != nil {
+				t.Errorf("sealed by %v, opened with %v: %v", sealer, other, err)
+			}
+		}
+		list, err := sqlite.Subscribers(t.Context(), path)
+		if err != nil || len(list) != 1 || list[0].Filter != ".a" || strings.HasPrefix(list[0].Secret.Reveal(), webhook.SealedPrefix) != (sealer != nil) {
+			t.Errorf("sealed by %v: %+v, %v", sealer, list, err)
+		}
+		if after := names(t, filepath.Dir(path)); after != before {
+			t.Errorf("the folder had %s, and has %s", before, after)
+		}
 	}
 }

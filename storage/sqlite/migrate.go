@@ -116,6 +116,11 @@ func migrate(ctx context.Context, db *sql.DB, version int) error {
 	if _, err := tx.ExecContext(ctx, string(text)); err != nil {
 		return err
 	}
+	if version == 4 {
+		if err := migrateFingerprints(ctx, tx); err != nil {
+			return err
+		}
+	}
 	if err := checkForeignKeys(ctx, tx); err != nil {
 		return err
 	}

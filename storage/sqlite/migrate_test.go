@@ -121,7 +121,7 @@ func backups(t *testing.T, path string) []string {
 func TestUpgradedFileHasTheShapeOfAFreshOne(t *testing.T) {
 	fresh := filepath.Join(t.TempDir(), "fresh.db")
 	upgrade(t, fresh)
-	for _, name := range []string{"v1.sql", "v2.sql"} {
+	for _, name := range []string{"v1.sql", "v2.sql", "v3.sql"} {
 		old := frozen(t, name)
 		upgrade(t, old)
 		if diff := cmp.Diff(shape(t, fresh), shape(t, old)); diff != "" {
@@ -145,27 +145,63 @@ func upgrade(t *testing.T, path string) {
 	}
 }
 
-func TestUpgradeFromVersion2LeavesEveryRow(t *testing.T) {
-	path := frozen(t, "v2.sql")
-	all := func() (all []string) {
-		for _, table := range []string{"settings", "webhook_subscribers", "events", "dedupe", "deliveries", "attempts", "tokens", "tallies", "counters", "rollups", "webhook_logs"} {
-			lines := rows(t, path, "SELECT * FROM "+table)
-			if len(lines) == 0 {
-				t.Errorf("the file of version 2 has nothing in %s", table)
-			}
-			all = append(append(all, table), lines...)
+func TestUpgradeLeavesEveryRow(t *testing.T) {
+	tables := []string{"settings", "webhook_subscribers", "events", "dedupe", "deliveries", "attempts", "tokens", "tallies", "counters", "rollups", "webhook_logs"}
+	for name, tables := range map[string][]string{"v2.sql": tables, "v3.sql": append(tables, "rejections")} {
+		path := frozen(t, name)
+		columns := map[string]string{}
+		for _, table := range tables {
+			columns[table] = strings.Join(rows(t, path, fmt.Sprintf("SELECT name FROM pragma_table_xinfo('%s') ORDER BY cid", table)), ", ")
 		}
-		return all
+		all := func() (all []string) {
+			for _, table := range tables {
+				query := "SELECT " + columns[table] + " FROM " + table
+				if table == "tallies" {
+					query = "SELECT state, subscriber_id, outcome, code, sum(count) FROM tallies GROUP BY 1, 2, 3, 4 HAVING sum(count) > 0"
+				}
+				lines := rows(t, path, query)
+				if len(lines) == 0 {
+					t.Errorf("%s has nothing in %s", name, table)
+				}
+				all = append(append(all, table), lines...)
+			}
+			return all
+		}
+		before := all()
+		upgrade(t, path)
+		if diff := cmp.Diff(before, all()); diff != "" {
+			t.Errorf("rows of %s (-before +after):\n%s", name, diff)
+		}
+		if kept := rows(t, path, `SELECT * FROM rejections`); name == "v2.sql" && len(kept) > 0 {
+			t.Errorf("the upgraded file has rejections: %v", kept)
+		}
+		// One attempt of the files was deleted after it was counted.
+		checkCounts(t, path, map[string]int{"v2.sql": 1}[name])
 	}
-	before := all()
-	upgrade(t, path)
-	if diff := cmp.Diff(before, all()); diff != "" {
-		t.Errorf("rows (-before +after):\n%s", diff)
+}
+
+func TestUpgradeGroupsTheDeadLettersByFingerprint(t *testing.T) {
+	s, err := open(t, frozen(t, "v3.sql"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if kept := rows(t, path, `SELECT * FROM rejections`); len(kept) > 0 {
-		t.Errorf("the upgraded file has rejections: %v", kept)
+	stats, err := s.Stats(t.Context(), webhook.StatsQuery{DeadGroups: true})
+	if err != nil {
+		t.Fatal(err)
 	}
-	checkCounts(t, path, 1)
+	var groups []string
+	for _, g := range stats.DeadGroups {
+		groups = append(groups, fmt.Sprintf("%d %s %d %s", g.Count, g.Outcome, g.Code, g.Fingerprint))
+	}
+	want := []string{
+		"2 connect 0 dial tcp …: connect: connection refused",
+		"1 http_status 410 ",
+		"1 tls 0 tls: failed to verify certificate: x509: certificate signed by unknown authority",
+		"1 tls 0 x509: certificate has expired or is not yet valid: current time … is after …",
+	}
+	if diff := cmp.Diff(want, groups); diff != "" {
+		t.Errorf("groups (-want +got):\n%s", diff)
+	}
 }
 
 func TestUpgradeKeepsAndCountsWhatWasThere(t *testing.T) {
@@ -232,7 +268,7 @@ func TestUpgradeLeavesACopyOfTheOldFile(t *testing.T) {
 	}
 	defer s.Close()
 	copies := backups(t, path)
-	if want := []string{fmt.Sprint(1, 3, copies[0])}; !cmp.Equal(told, want) {
+	if want := []string{fmt.Sprint(1, 4, copies[0])}; !cmp.Equal(told, want) {
 		t.Errorf("told of %v, want %v", told, want)
 	}
 	if len(copies) != 1 || !strings.HasPrefix(copies[0], path+".v1-") || !strings.HasSuffix(copies[0], ".backup") {

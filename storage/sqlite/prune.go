@@ -91,7 +91,7 @@ func deleteEvent(tx *transaction, id int64, key []byte) error {
 		id int64
 		tally
 	}
-	rows, err := tx.query(`SELECT id, subscriber_id, state, coalesce(last_outcome, ''), coalesce(last_code, 0) FROM deliveries WHERE event_id = ?`, id)
+	rows, err := tx.query(`SELECT id, subscriber_id, state, coalesce(last_outcome, ''), coalesce(last_code, 0), coalesce(fingerprint, '') FROM deliveries WHERE event_id = ?`, id)
 	if err != nil {
 		return err
 	}
@@ -99,21 +99,17 @@ func deleteEvent(tx *transaction, id int64, key []byte) error {
 		var (
 			subscriber int64
 			state      webhook.State
-			outcome    webhook.Outcome
-			code       int
+			c          cause
 		)
-		err = rows.Scan(&d.id, &subscriber, &state, &outcome, &code)
-		d.tally = newTally(subscriber, state, outcome, code)
+		err = rows.Scan(&d.id, &subscriber, &state, &c.outcome, &c.code, &c.fingerprint)
+		d.tally = newTally(subscriber, state, c)
 		return d, err
 	})
 	if err != nil {
 		return err
 	}
 	for _, d := range deliveries {
-		if _, err := tx.exec(`DELETE FROM attempts WHERE delivery_id = ?`, d.id); err != nil {
-			return err
-		}
-		if _, err := tx.exec(`DELETE FROM deliveries WHERE id = ?`, d.id); err != nil {
+		if err := deleteDelivery(tx, d.id); err != nil {
 			return err
 		}
 		tx.counts().tally(d.tally, -1)
@@ -123,4 +119,16 @@ func deleteEvent(tx *transaction, id int64, key []byte) error {
 	}
 	_, err = tx.exec(`DELETE FROM events WHERE id = ?`, id)
 	return err
+}
+
+// deleteDelivery deletes a delivery with its attempts and its body.
+func deleteDelivery(tx *transaction, id int64) error {
+	for _, statement := range []string{
+		`DELETE FROM attempts WHERE delivery_id = ?`, `DELETE FROM bodies WHERE delivery_id = ?`, `DELETE FROM deliveries WHERE id = ?`,
+	} {
+		if _, err := tx.exec(statement, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -62,7 +62,8 @@ func million(b *testing.B) (*sqlite.Store, []webhook.SubscriberID) {
 		CREATE INDEX temp.si ON s (i);
 		INSERT INTO events SELECT ($start + i * 100) << 21, 'inbound', iif(i % 10 = 0, 'user.created', 'order.created'), 0,
 			iif(i % 7 = 0, 'acme', ''), '', 'key-' || i, zeroblob(16), $start + i * 100, '{"order_id":"A' || i || '","note":"' || hex(zeroblob(150)) || '"}' FROM n;
-		INSERT INTO deliveries SELECT (($start + n.i * 100) << 21) + k.value, ($start + n.i * 100) << 21, s.number,
+		INSERT INTO deliveries (id, event_id, subscriber_id, state, attempts, spent, next_attempt_at, finished_at, last_outcome, last_code)
+			SELECT (($start + n.i * 100) << 21) + k.value, ($start + n.i * 100) << 21, s.number,
 			CASE WHEN n.i % 333 = 0 THEN 'dead' WHEN n.i > $events - 500 THEN 'pending' ELSE 'delivered' END, 1, 1,
 			iif(n.i > $events - 500 AND n.i % 333 <> 0, $start + n.i * 100, NULL), iif(n.i > $events - 500 AND n.i % 333 <> 0, NULL, $start + n.i * 100),
 			CASE WHEN n.i = 3 THEN 'tls' WHEN n.i % 333 = 0 THEN 'http_status' ELSE 'ok' END,

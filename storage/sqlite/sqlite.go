@@ -35,7 +35,7 @@ var _ webhook.Store = (*Store)(nil)
 
 const (
 	applicationID = 1347310668 // "PNTL", as schema.sql sets it
-	schemaVersion = 3          // as schema.sql sets it
+	schemaVersion = 4          // as schema.sql sets it
 
 	// Bodies of about a kilobyte and the rows around them cost least in pages
 	// of 8 KiB.
@@ -65,6 +65,10 @@ type Options struct {
 	// that is not enough, whatever adds to it gets [webhook.ErrStorageFull]; the
 	// rest goes on. One transaction may pass the bound.
 	MaxSize int64
+	// Sealer, if not nil, seals the secrets in the file. What is there unsealed,
+	// or sealed under an older key, is sealed anew when the file is opened. A file
+	// with sealed secrets cannot be opened without it.
+	Sealer webhook.Sealer
 	// OnCommit, if not nil, is told of each commit: how many writes shared it,
 	// and how long it took. The next commit waits for it to return.
 	OnCommit func(writes int, took time.Duration)
@@ -73,8 +77,13 @@ type Options struct {
 	OnUpgrade func(from, to int, copied string)
 }
 
-// ErrInUse says that another process has the file open.
-var ErrInUse = errors.New("the database is in use by another process")
+var (
+	// ErrInUse says that another process has the file open.
+	ErrInUse = errors.New("the database is in use by another process")
+	// ErrSealed says that the file has secrets that are sealed, and that there is
+	// no key, or another one.
+	ErrSealed = errors.New("the secrets in the database are sealed")
+)
 
 // A Store is an open file.
 type Store struct {
@@ -84,6 +93,9 @@ type Store struct {
 	writer  *writer
 	readers *sql.DB
 	lists   chan struct{} // one slot for each list that is being read
+	ordered orderedStatements
+	turns   turns
+	vault   vault
 }
 
 // Open opens the file and takes it for this process. It refuses, without
@@ -93,7 +105,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	s := &Store{path: path, lists: make(chan struct{}, lists), lock: flock.New(path+".lock", flock.SetPermissions(0o600))}
+	s := &Store{path: path, vault: vault{o.Sealer}, lists: make(chan struct{}, lists), lock: flock.New(path+".lock", flock.SetPermissions(0o600))}
 	switch locked, err := s.lock.TryLock(); {
 	case err != nil:
 		return nil, fmt.Errorf("lock database: %w", err)
@@ -113,8 +125,13 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		if err := create(ctx, path, o.Schema); err != nil {
 			return nil, fmt.Errorf("create database %s: %w", path, err)
 		}
+	} else if err := s.vault.admit(ctx, path); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
 	} else if err := upgrade(ctx, path, o.OnUpgrade); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	if err := s.vault.sealAll(ctx, path, empty); err != nil {
+		return nil, fmt.Errorf("seal the secrets in database %s: %w", path, translate(err))
 	}
 	if s.writer, err = openWriter(ctx, path, o); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
@@ -123,7 +140,9 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err == nil {
 		s.readers.SetMaxOpenConns(readers)
 		s.readers.SetMaxIdleConns(readers)
-		s.ids, err = s.loadIDs(ctx)
+		if s.ids, err = s.loadIDs(ctx); err == nil {
+			err = s.ordered.prepare(ctx, s.readers)
+		}
 	}
 	if err != nil {
 		s.writer.close()
@@ -254,11 +273,19 @@ func (s *Store) Setting(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read setting %s: %w", name, translate(err))
 	}
+	if isSecret(name) {
+		if value, err = s.vault.open(settingPlace(name), value); err != nil {
+			return "", fmt.Errorf("read setting %s: %w", name, err)
+		}
+	}
 	return value, nil
 }
 
 // PutSetting keeps a value under a name.
 func (s *Store) PutSetting(_ context.Context, name, value string) error {
+	if isSecret(name) {
+		value = s.vault.seal(settingPlace(name), value)
+	}
 	return s.writer.do("put setting", func(tx *transaction) error {
 		_, err := tx.exec(`INSERT INTO settings (name, value) VALUES (?, ?)
 			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -174,6 +175,40 @@ func TestAnyoneMayReadTheFileWithPlainSQL(t *testing.T) {
 	}
 	if id != string(sub.ID) || url != sub.URL || secret != "s3cret" || events != `["*"]` || !active {
 		t.Errorf("webhook_subscribers has %s %s %s %s %v", id, url, secret, events, active)
+	}
+}
+
+func TestLogsShowWhatWasSent(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	s, err := open(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().Truncate(time.Millisecond)
+	sub := webhook.Subscriber{ID: s.IDs().Subscriber(now), URL: "https://example.com", Secret: "s", Events: []webhook.Pattern{"*"}, Active: true, CreatedAt: now, UpdatedAt: now}
+	if err := s.PutSubscriber(ctx, sub); err != nil {
+		t.Fatal(err)
+	}
+	d := webhook.NewDelivery{ID: s.IDs().Delivery(now), SubscriberID: sub.ID}
+	e := webhook.Event{ID: s.IDs().Event(now), Source: "inbound", Type: "a.b", Data: []byte(`1`), ReceivedAt: now}
+	if _, err := s.Accept(ctx, []webhook.Accept{{Event: e, Deliveries: []webhook.NewDelivery{d}}}); err != nil {
+		t.Fatal(err)
+	}
+	for i, result := range []webhook.Result{
+		{Attempt: webhook.Attempt{Outcome: webhook.Transformation, Error: "out of time"}},
+		{Attempt: webhook.Attempt{Outcome: webhook.HTTPStatus, Code: 500}, Body: []byte(`{"n":1}`)},
+		{Attempt: webhook.Attempt{Outcome: webhook.Timeout}},
+	} {
+		result.Attempt.DeliveryID, result.Attempt.Number, result.Attempt.StartedAt = d.ID, i+1, now
+		result.DueAt, result.NextAttemptAt, result.State = now, now, webhook.Pending
+		if err := s.Record(ctx, []webhook.Result{result}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := rows(t, path, `SELECT attempts, outcome, request_body FROM webhook_logs ORDER BY attempts`)
+	if want := []string{`1|transform|NULL`, `2|http_status|{"n":1}`, `3|timeout|{"n":1}`}; !slices.Equal(got, want) {
+		t.Errorf("logs are %q, want %q", got, want)
 	}
 }
 

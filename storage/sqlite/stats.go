@@ -74,9 +74,10 @@ func readTotals(ctx context.Context, tx *sql.Tx, _ webhook.StatsQuery, stats *we
 // and the answer may be later than the truth.
 func readOldest(ctx context.Context, tx *sql.Tx, _ webhook.StatsQuery, stats *webhook.Stats) error {
 	var due sql.NullInt64
-	err := tx.QueryRowContext(ctx, `SELECT min((SELECT min(next_attempt_at) FROM deliveries WHERE subscriber_id = t.subscriber_id AND state = 'pending'))
+	err := tx.QueryRowContext(ctx, `SELECT min((SELECT min(next_attempt_at) FROM deliveries
+			WHERE subscriber_id = t.subscriber_id AND state = 'pending' AND (spent > 0) = retries.value))
 		FROM (SELECT DISTINCT subscriber_id FROM tallies JOIN webhook_subscribers ON number = subscriber_id AND active
-			WHERE state = 'pending' AND count > 0 LIMIT 1000) t`).Scan(&due)
+			WHERE state = 'pending' AND count > 0 LIMIT 1000) t, json_each('[0,1]') retries`).Scan(&due)
 	stats.OldestDue = optional(due)
 	return translate(err)
 }
@@ -210,15 +211,15 @@ func (s *Store) readDeadGroups(ctx context.Context, tx *sql.Tx, q webhook.StatsQ
 	}
 	// Each end is the first or the last entry of a range of the index.
 	const end = `(SELECT id FROM deliveries INDEXED BY deliveries_dead_by_cause WHERE state = 'dead' AND subscriber_id = t.subscriber_id
-		AND last_outcome = t.outcome AND last_code IS nullif(t.code, 0) ORDER BY id `
-	stats.DeadGroups, err = list(ctx, tx, `SELECT subscriber_id, outcome, code, count, `+end+`LIMIT 1), `+end+`DESC LIMIT 1)
-		FROM tallies t WHERE state = 'dead' AND subscriber_id > 0 AND count > 0 ORDER BY count DESC, subscriber_id, outcome, code`, nil,
+		AND last_outcome = t.outcome AND last_code IS nullif(t.code, 0) AND fingerprint IS nullif(t.fingerprint, '') ORDER BY id `
+	stats.DeadGroups, err = list(ctx, tx, `SELECT subscriber_id, outcome, code, fingerprint, count, `+end+`LIMIT 1), `+end+`DESC LIMIT 1)
+		FROM tallies t WHERE state = 'dead' AND subscriber_id > 0 AND count > 0 ORDER BY count DESC, subscriber_id, outcome, code, fingerprint`, nil,
 		func(rows *sql.Rows) (webhook.DeadGroup, error) {
 			var (
 				g                          webhook.DeadGroup
 				subscriber, oldest, newest int64
 			)
-			err := rows.Scan(&subscriber, &g.Outcome, &g.Code, &g.Count, &oldest, &newest)
+			err := rows.Scan(&subscriber, &g.Outcome, &g.Code, &g.Fingerprint, &g.Count, &oldest, &newest)
 			g.SubscriberID = s.subscriberID(subscriber)
 			g.Oldest, g.Newest = webhook.MadeAt(oldest), webhook.MadeAt(newest)
 			return g, err

@@ -25,16 +25,31 @@ func testDue(t *testing.T, open Open) {
 		t.Errorf("after a second: %v, next %v", jobs, next)
 	}
 	jobs, next = due(t, s, sub, start.Add(time.Minute))
-	if len(jobs) != 3 || jobs[0].Delivery != want[1] || jobs[1].Delivery != want[2] || jobs[2].Delivery != want[0] || !next.IsZero() {
+	if len(jobs) != 2 || jobs[0].Delivery != want[1] || jobs[1].Delivery != want[2] || !next.IsZero() {
 		t.Errorf("after a minute: %v, next %v", jobs, next)
-	}
-	if j := jobs[2]; j.Attempts != 1 || j.Spent != 1 || !j.DueAt.Equal(start.Add(time.Minute)) || string(j.Event.Data) != `{"order_id":"A12345"}` {
-		t.Errorf("a retry came as %+v", j)
 	}
 	jobs, next = due(t, s, sub, start.Add(-time.Second))
 	if len(jobs) != 0 || !next.Equal(start.Add(time.Second)) {
 		t.Errorf("before the first: %v, next %v", jobs, next)
 	}
+	jobs, next = due(t, s, sub, start.Add(time.Minute-1), retries)
+	if len(jobs) != 0 || !next.Equal(start.Add(time.Minute)) {
+		t.Errorf("retries within the minute: %v, next %v", jobs, next)
+	}
+	jobs, next = due(t, s, sub, start.Add(time.Minute), retries)
+	if len(jobs) != 1 || jobs[0].Delivery != want[0] || !next.IsZero() {
+		t.Fatalf("retries after a minute: %v, next %v", jobs, next)
+	}
+	j := jobs[0]
+	if j.Attempts != 1 || j.Spent != 1 || !j.DueAt.Equal(start.Add(time.Minute)) || string(j.Event.Data) != `{"order_id":"A12345"}` || j.LastOutcome != webhook.HTTPStatus {
+		t.Errorf("a retry came as %+v", j)
+	}
+	// One that was interrupted is no retry, and neither is one that was resent.
+	must(t, s.Record(ctx, []webhook.Result{result(want[1], 1, webhook.Pending, func(r *webhook.Result) { r.DueAt, r.Spent = start.Add(time.Second), 0 })}))
+	_, err := s.Resend(ctx, want[:1], start, 0)
+	must(t, err)
+	jobs, _ = due(t, s, sub, start.Add(time.Minute))
+	equal(t, "what has spent nothing", jobIDs(jobs), []webhook.DeliveryID{want[0], want[2], want[1]})
 }
 
 func testDueBounds(t *testing.T, open Open) {
@@ -85,9 +100,14 @@ func testBacklog(t *testing.T, open Open) {
 	done := event(s, "3", start, idle)
 	accept(t, s, done)
 	must(t, s.Record(ctx, []webhook.Result{result(done.Deliveries[0].ID, 1, webhook.Delivered)}))
+	retried := event(s, "4", start, one)
+	accept(t, s, retried)
+	must(t, s.Record(ctx, []webhook.Result{result(retried.Deliveries[0].ID, 1, webhook.Pending)}))
 	backlog, err := s.Backlog(ctx)
 	must(t, err)
-	equal(t, "backlog", backlog, map[webhook.SubscriberID]time.Time{one.ID: start, two.ID: start.Add(time.Second)})
+	equal(t, "backlog", backlog, map[webhook.SubscriberID]webhook.Backlog{
+		one.ID: {Fresh: start, Retries: start.Add(time.Minute)}, two.ID: {Fresh: start.Add(time.Second)},
+	})
 }
 
 func testRecord(t *testing.T, open Open) {

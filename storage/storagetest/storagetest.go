@@ -31,11 +31,17 @@ func Run(t *testing.T, location func(t *testing.T) Open) {
 		{"DataIsKeptByteForByte", testData},
 		{"DueReturnsWhatIsDueInOrder", testDue},
 		{"DueKeepsItsBounds", testDueBounds},
+		{"DueInOrderReturnsWhatNothingStandsInTheWayOf", testDueInOrder},
+		{"EachKeyOfAnOrderHasItsTurn", testOrderIsFair},
+		{"SubscriberMayBecomeOrdered", testBecomesOrdered},
 		{"BacklogTellsTheFirstDueOfEach", testBacklog},
 		{"ResultMovesItsDeliveryOn", testRecord},
 		{"ResultAfterTheEndIsHistoryOnly", testRecordLate},
 		{"ResendGivesTheWholeSchedule", testResend},
 		{"ResultOfAnAttemptBeforeAResendKeepsTheResend", testRecordAfterResend},
+		{"TransformedBodyIsKeptWithItsDelivery", testBody},
+		{"UnjudgedStaysUntilItIsJudged", testJudgement},
+		{"DeadLettersHaveAFingerprint", testFingerprints},
 		{"SubscribersAreKeptWhole", testSubscribers},
 		{"ChangedSubscriberKeepsItsDeliveries", testPutSubscriber},
 		{"RemovalCancelsWhatIsPending", testRemove},
@@ -111,11 +117,26 @@ func accept(t *testing.T, s webhook.Store, a ...webhook.Accept) []webhook.Accept
 	return accepted
 }
 
-func due(t *testing.T, s webhook.Store, sub webhook.Subscriber, now time.Time) ([]webhook.Job, time.Time) {
+// due asks for what has spent nothing of its schedule, save for the changes.
+func due(t *testing.T, s webhook.Store, sub webhook.Subscriber, now time.Time, change ...func(*webhook.DueQuery)) ([]webhook.Job, time.Time) {
 	t.Helper()
-	jobs, next, err := s.Due(ctx, webhook.DueQuery{SubscriberID: sub.ID, Now: now, Limit: 100, Bytes: 1 << 20})
+	q := webhook.DueQuery{SubscriberID: sub.ID, Now: now, Limit: 100, Bytes: 1 << 20}
+	for _, f := range change {
+		f(&q)
+	}
+	jobs, next, err := s.Due(ctx, q)
 	must(t, err)
 	return jobs, next
+}
+
+func retries(q *webhook.DueQuery) { q.Retries = true }
+
+func jobIDs(jobs []webhook.Job) []webhook.DeliveryID {
+	var ids []webhook.DeliveryID
+	for _, j := range jobs {
+		ids = append(ids, j.Delivery)
+	}
+	return ids
 }
 
 func result(d webhook.DeliveryID, number int, state webhook.State, change ...func(*webhook.Result)) webhook.Result {
@@ -165,14 +186,26 @@ func testSubscribers(t *testing.T, open Open) {
 		sub.Timeout, sub.Concurrency, sub.FinalOn4xx = 1500*time.Millisecond, 3, true
 		sub.Schedule = webhook.Schedule{time.Millisecond, time.Hour}
 		sub.OldSecrets = []webhook.OldSecret{{Secret: "second", Until: start.Add(time.Hour)}, {Secret: "first", Until: start.Add(time.Minute)}}
+		sub.RateLimit, sub.Signing, sub.Filter, sub.Transform = 0.25, webhook.SigningStripe, ".data.n > 1", "{n: .data.n}"
+		sub.Ordered, sub.OnDead = ".data.order_id", webhook.OnDeadSkip
+		sub.Basic = webhook.BasicAuth{Username: "user", Password: "pass \"word\""}
+		sub.OAuth2 = webhook.OAuth2{
+			TokenURL: "https://auth.example.com/token", ClientID: "id", ClientSecret: "client", Scopes: []string{"a", "b"}, Audience: "us",
+		}
+		sub.TLS = webhook.ClientTLS{Cert: "certificate", Key: "key", CA: "authority"}
+		sub.NoHold, sub.NoAutoPause, sub.FailingSince = true, true, start.Add(-time.Hour)
 	})
-	plain.Headers = map[string]string{}
+	// What has a default comes back as that.
+	plain.Headers, plain.Signing, plain.OnDead = map[string]string{}, webhook.SigningPlain, webhook.OnDeadBlock
 	list, err := s.Subscribers(ctx)
 	must(t, err)
 	equal(t, "list", list, []webhook.Subscriber{full, plain})
 	full.URL, full.Active, full.PausedReason, full.UpdatedAt = "http://10.0.0.1/", true, "", start.Add(time.Second)
 	full.Headers = map[string]string{}
 	full.Secret, full.OldSecrets = "third", nil
+	full.RateLimit, full.Signing, full.Filter, full.Transform, full.Ordered, full.OnDead = 0, webhook.SigningPlain, "", "", "", webhook.OnDeadBlock
+	full.Basic, full.OAuth2, full.TLS = webhook.BasicAuth{}, webhook.OAuth2{}, webhook.ClientTLS{}
+	full.NoHold, full.NoAutoPause, full.FailingSince = false, false, time.Time{}
 	must(t, s.PutSubscriber(ctx, full))
 	list, err = s.Subscribers(ctx)
 	must(t, err)

@@ -26,7 +26,11 @@ type Delivery struct {
 	LastDurationMS float64 `json:"last_duration_ms,omitempty" doc:"how long the last attempt took, in milliseconds"`
 	// NextAttemptAt is when it is due; zero unless it is pending.
 	NextAttemptAt Time `json:"next_attempt_at,omitzero" format:"date-time" doc:"when it is due; only while it is pending"`
-	CreatedAt     Time `json:"created_at" format:"date-time"`
+	// OrderKey is empty where the delivery stands in no order.
+	OrderKey string `json:"order_key,omitempty" doc:"the key whose deliveries come in order; missing: it stands in no order"`
+	// Fingerprint is empty unless it is dead.
+	Fingerprint string `json:"fingerprint,omitempty" doc:"what killed it, without what differs from one dead letter to the next of its kind; only of dead letters"`
+	CreatedAt   Time   `json:"created_at" format:"date-time"`
 	// FinishedAt is when it left pending; zero while it is.
 	FinishedAt Time `json:"finished_at,omitzero" format:"date-time" doc:"missing while it is pending"`
 }
@@ -42,6 +46,10 @@ type DeliveryDetail struct {
 	Schedule []Duration `json:"schedule" nullable:"false" doc:"the wait before each retry that is in force for it now"`
 	// RequestBody is what every attempt sends.
 	RequestBody string `json:"request_body" doc:"what every attempt sends"`
+	// Transformed says that a transform made it.
+	Transformed bool `json:"transformed,omitempty" doc:"a transform made request_body"`
+	// Unjudged says that the filter of the subscriber has not been asked yet.
+	Unjudged bool `json:"unjudged,omitempty" doc:"the filter of the subscriber has not been asked yet"`
 	// Attempts are the first one first.
 	Attempts []Attempt `json:"attempts" nullable:"false"`
 }
@@ -71,7 +79,7 @@ type Attempt struct {
 	StartedAt Time `json:"started_at" format:"date-time"`
 	// DurationMS is how long it took, in milliseconds.
 	DurationMS float64         `json:"duration_ms" doc:"how long it took, in milliseconds"`
-	Outcome    webhook.Outcome `json:"outcome" enum:"ok,http_status,timeout,dns,connect,tls,reset,blocked,too_large,interrupted"`
+	Outcome    webhook.Outcome `json:"outcome" enum:"ok,http_status,timeout,dns,connect,tls,reset,blocked,too_large,transform,interrupted"`
 	// Code is the HTTP status; zero without an answer.
 	Code int `json:"code,omitempty" doc:"HTTP status; missing without an answer"`
 	// Error says what went wrong on the way.
@@ -97,8 +105,10 @@ type DeliveryFilter struct {
 	ClientID   string          `query:"client_id" json:"client_id,omitempty" doc:"deliveries of this client's events only"`
 	State      webhook.State   `query:"state" json:"state,omitempty" enum:"pending,delivered,dead,cancelled" doc:"in this state only"`
 	// Outcome and Code are those of the last attempt.
-	Outcome webhook.Outcome `query:"outcome" json:"outcome,omitempty" enum:"ok,http_status,timeout,dns,connect,tls,reset,blocked,too_large,interrupted" doc:"whose last attempt came out like this"`
+	Outcome webhook.Outcome `query:"outcome" json:"outcome,omitempty" enum:"ok,http_status,timeout,dns,connect,tls,reset,blocked,too_large,transform,interrupted" doc:"whose last attempt came out like this"`
 	Code    int             `query:"code" json:"code,omitempty" minimum:"100" maximum:"999" doc:"whose last attempt was answered with this HTTP status"`
+	// Fingerprint is that of dead letters.
+	Fingerprint string `query:"fingerprint" json:"fingerprint,omitempty" doc:"dead letters with this fingerprint, as their groups have it"`
 	// Since and Until bound the time at which the delivery was made, as in
 	// [EventFilter].
 	Since string `query:"since" json:"since,omitempty" doc:"made at or after: RFC 3339, Unix seconds, or a duration such as 2h for that long ago" example:"2h"`
@@ -124,6 +134,21 @@ type DeadReplay struct {
 	DeadFilter
 	// Rate is how many are sent in a second at most; zero: all at once.
 	Rate float64 `json:"rate,omitempty" doc:"how many are sent in a second at most, from 0.001 to 100000; missing or 0: all at once"`
+}
+
+// A Cancel asks for pending deliveries to be given up.
+type Cancel struct {
+	// Filter selects among what is pending; the zero value selects all.
+	Filter DeliveryFilter `json:"filter,omitzero" doc:"an empty one selects all that is pending"`
+	// DryRun only counts.
+	DryRun bool `json:"dry_run" required:"false" doc:"count what is selected, and change nothing"`
+}
+
+// Cancelled answers a [Cancel].
+type Cancelled struct {
+	Matched int `json:"matched"`
+	// Cancelled is how many were given up; of a dry run, none.
+	Cancelled int `json:"cancelled"`
 }
 
 // An EventReplay asks for new deliveries of stored events.
@@ -166,9 +191,11 @@ type DeadGroup struct {
 	// Outcome and Code are those of the last attempt.
 	Outcome webhook.Outcome `json:"outcome"`
 	Code    int             `json:"code,omitempty"`
-	Count   int64           `json:"count"`
-	Oldest  Time            `json:"oldest" format:"date-time" doc:"when the first of them was made"`
-	Newest  Time            `json:"newest" format:"date-time" doc:"when the last of them was made"`
+	// Fingerprint tells errors of one outcome apart; empty: it has none.
+	Fingerprint string `json:"fingerprint,omitempty" doc:"what went wrong, without what differs from one to the next of its kind"`
+	Count       int64  `json:"count"`
+	Oldest      Time   `json:"oldest" format:"date-time" doc:"when the first of them was made"`
+	Newest      Time   `json:"newest" format:"date-time" doc:"when the last of them was made"`
 }
 
 // Alive answers /healthz and /readyz.

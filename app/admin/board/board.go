@@ -19,7 +19,7 @@ import (
 const (
 	// sharedFor is how long figures are shared among those who ask, and slowFor
 	// how long those are that cost more: the sums of the last day, whose
-	// deliveries are overdue, and whose requests are refused.
+	// deliveries are overdue or held back, and whose requests are refused.
 	sharedFor = time.Second
 	slowFor   = 5 * time.Second
 
@@ -74,6 +74,11 @@ type Board struct {
 	day       api.Span
 	overdueAt time.Time
 	overdue   []api.Finding
+
+	// waiting is how it stands with those who are in an outage, or blocked by a
+	// dead letter.
+	waitingAt time.Time
+	waiting   map[webhook.SubscriberID]webhook.Activity
 
 	refusalsAt time.Time
 	refusals   []api.Finding

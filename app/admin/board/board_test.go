@@ -340,3 +340,51 @@ func TestManyPausedSubscribersDoNotCrowdOutTheRest(t *testing.T) {
 		t.Errorf("another order: %s", strings.Join(again, ", "))
 	}
 }
+
+func TestOutageIsTheFindingOfWhoIsInOne(t *testing.T) {
+	since := time.Date(2025, 1, 2, 11, 0, 0, 0, time.UTC)
+	a := start(t, webhook.Subscriber{Active: true, FailingSince: since}, webhook.Subscriber{Active: true, FailingSince: since, NoHold: true}, active())
+	for range 6 {
+		a.attempt(t, a.subscribers[1], time.Minute, webhook.Pending)
+	}
+	// What waits through an outage is late, and meant to be.
+	a.accept(t, a.subscribers[0], 10*time.Minute)
+	a.accept(t, a.subscribers[0], 9*time.Minute)
+	b := a.board()
+	stats := a.stats(t, b, 0)
+	if diff := cmp.Diff([]string{"critical r1.example", "critical r0.example"}, findings(stats)); diff != "" {
+		t.Fatal(diff)
+	}
+	for i, want := range []string{"has failed since 2025-01-02 11:00:00Z: 6 deliveries wait", "has failed since 2025-01-02 11:00:00Z: 2 deliveries wait"} {
+		if f := stats.Attention[i]; f.Text != want || f.Query != "sub:"+string(f.SubscriberID)+" status:pending" {
+			t.Errorf("got %+v, want %s", f, want)
+		}
+	}
+	// Of the others, what is late is named as ever.
+	a.accept(t, a.subscribers[2], 8*time.Minute)
+	if got := findings(a.stats(t, b, 6*time.Second)); got[0] != "critical queue" {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestDeadLetterThatBlocksAnOrderIsAFinding(t *testing.T) {
+	a := start(t, webhook.Subscriber{Active: true, Ordered: ".data"}, webhook.Subscriber{Active: true, Ordered: ".data", OnDead: webhook.OnDeadSkip})
+	for _, id := range a.subscribers {
+		a.attempt(t, id, 90*time.Minute, webhook.Dead)
+		a.accept(t, id, 30*time.Second)
+	}
+	stats := a.stats(t, a.board(), 0)
+	if diff := cmp.Diff([]string{"warning r0.example"}, findings(stats)); diff != "" {
+		t.Fatal(diff)
+	}
+	if f := stats.Attention[0]; f.Text != "a dead letter of an order, which later deliveries of the same key wait for: 1 delivery waits" {
+		t.Errorf("got %+v", f)
+	}
+}
+
+func TestPauseByPintleIsWorseThanOneByAPerson(t *testing.T) {
+	a := start(t, webhook.Subscriber{PausedReason: "paused by hand"}, webhook.Subscriber{PausedReason: "has failed for 5 days", FailingSince: time.Date(2024, 12, 20, 0, 0, 0, 0, time.UTC)})
+	if diff := cmp.Diff([]string{"critical r1.example", "warning r0.example"}, findings(a.stats(t, a.board(), 0))); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -36,6 +36,9 @@ const (
 // that many of those cannot crowd it out.
 func (b *Board) attention(ctx context.Context, stats *api.Stats, activity map[webhook.SubscriberID]webhook.Activity, subscribers []*webhook.Subscriber, now time.Time) ([]api.Finding, error) {
 	found := []api.Finding{}
+	if err := b.findWaiting(ctx, subscribers, now); err != nil {
+		return nil, err
+	}
 	if now.Sub(stats.Queue.OldestDue.Time) > late && stats.Queue.Pending > 0 {
 		if err := b.findOverdue(ctx, now); err != nil {
 			return nil, err
@@ -71,9 +74,14 @@ func (b *Board) attention(ctx context.Context, stats *api.Stats, activity map[we
 	for _, sub := range subscribers {
 		a := activity[sub.ID]
 		h := Health(&a)
+		waiting, waits := b.waiting[sub.ID]
 		switch {
 		case !sub.Active:
 			found = append(found, paused(sub))
+		case !sub.FailingSince.IsZero():
+			found = append(found, outage(sub, waiting.Pending, waits))
+		case waits && waiting.DeadLetters > 0 && waiting.Pending > 0:
+			found = append(found, blocked(sub, &waiting))
 		case h.Attempts >= fewAttempts && failing(&h) > 0.5:
 			found = append(found, api.Finding{
 				Severity: api.Critical, Subject: sub.Name(), SubscriberID: sub.ID, Query: "sub:" + string(sub.ID) + " status:retrying",
@@ -87,8 +95,37 @@ func (b *Board) attention(ctx context.Context, stats *api.Stats, activity map[we
 
 func rank(s api.Severity) int { return slices.Index([]api.Severity{api.Critical, api.Warning}, s) }
 
-// findOverdue finds, now and then, what has waited too long though its
-// subscriber is not paused: what waits for a paused one is meant to.
+// findWaiting finds, now and then, how much waits for those subscribers that are
+// in an outage, or whose dead letters block what comes after them: little or
+// nothing is sent to them, so that they are not among the active.
+func (b *Board) findWaiting(ctx context.Context, subscribers []*webhook.Subscriber, now time.Time) error {
+	if fresh(b.waitingAt, now, slowFor) {
+		return nil
+	}
+	b.waiting, b.waitingAt = nil, now
+	var ids []webhook.SubscriberID
+	for _, sub := range subscribers {
+		if sub.Active && (!sub.FailingSince.IsZero() || blocks(sub)) {
+			ids = append(ids, sub.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	stored, err := b.o.Store.Stats(ctx, webhook.StatsQuery{ActivityFrom: now, MinutesTo: now, Subscribers: ids})
+	b.waiting = stored.Activity
+	return err
+}
+
+// blocks reports whether a dead letter of the subscriber stands in the way of
+// others.
+func blocks(sub *webhook.Subscriber) bool {
+	return sub.Ordered != "" && sub.OnDead != webhook.OnDeadSkip
+}
+
+// findOverdue finds, now and then, what has waited too long though its subscriber
+// is neither paused nor in an outage, nor blocked by a dead letter: what waits for
+// such a one is meant to.
 func (b *Board) findOverdue(ctx context.Context, now time.Time) error {
 	if fresh(b.overdueAt, now, slowFor) {
 		return nil
@@ -99,8 +136,9 @@ func (b *Board) findOverdue(ctx context.Context, now time.Time) error {
 	}
 	var first *webhook.Subscriber
 	for _, sub := range b.o.Dispatcher.Subscribers() {
-		due, waits := backlog[sub.ID]
-		if waits && sub.Active && now.Sub(due) > late && (first == nil || due.Before(backlog[first.ID])) {
+		waiting, waits := backlog[sub.ID]
+		due := waiting.First()
+		if waits && b.sends(sub) && now.Sub(due) > late && (first == nil || due.Before(backlog[first.ID].First())) {
 			first = sub
 		}
 	}
@@ -108,10 +146,16 @@ func (b *Board) findOverdue(ctx context.Context, now time.Time) error {
 	if first != nil {
 		b.overdue = []api.Finding{{
 			Severity: api.Critical, Subject: "queue", SubscriberID: first.ID, Query: "sub:" + string(first.ID) + " status:pending",
-			Text: fmt.Sprintf("a delivery to %s has been due for %s", first.Name(), api.Duration(now.Sub(backlog[first.ID]).Truncate(time.Second))),
+			Text: fmt.Sprintf("a delivery to %s has been due for %s", first.Name(), api.Duration(now.Sub(backlog[first.ID].First()).Truncate(time.Second))),
 		}}
 	}
 	return nil
+}
+
+// sends reports whether deliveries to the subscriber should go out when they are
+// due.
+func (b *Board) sends(sub *webhook.Subscriber) bool {
+	return sub.Active && sub.FailingSince.IsZero() && !(blocks(sub) && b.waiting[sub.ID].DeadLetters > 0)
 }
 
 // findRefusals finds, now and then, whose requests are refused though they were
@@ -174,10 +218,43 @@ func paused(sub *webhook.Subscriber) api.Finding {
 		Severity: api.Warning, Subject: sub.Name(), SubscriberID: sub.ID, Query: "sub:" + string(sub.ID) + " status:pending",
 		Text: "paused: " + sub.PausedReason,
 	}
-	if strings.Contains(sub.PausedReason, "410 Gone") {
+	// A pause by Pintle itself is one of these.
+	if strings.Contains(sub.PausedReason, "410 Gone") || !sub.FailingSince.IsZero() {
 		f.Severity = api.Critical
 	}
 	return f
+}
+
+// outage tells that nothing has reached a subscriber for a while, and, where it is
+// known, how much waits.
+func outage(sub *webhook.Subscriber, pending int64, known bool) api.Finding {
+	f := api.Finding{
+		Severity: api.Critical, Subject: sub.Name(), SubscriberID: sub.ID, Query: "sub:" + string(sub.ID) + " status:pending",
+		Text: "has failed since " + sub.FailingSince.UTC().Format("2006-01-02 15:04:05Z"),
+	}
+	if known {
+		f.Text += ": " + waitingText(pending)
+	}
+	return f
+}
+
+// blocked tells that dead letters may be in the way of what waits.
+func blocked(sub *webhook.Subscriber, a *webhook.Activity) api.Finding {
+	letters := "a dead letter"
+	if a.DeadLetters > 1 {
+		letters = fmt.Sprintf("%d dead letters", a.DeadLetters)
+	}
+	return api.Finding{
+		Severity: api.Warning, Subject: sub.Name(), SubscriberID: sub.ID, Query: "sub:" + string(sub.ID) + " status:dead",
+		Text: fmt.Sprintf("%s of an order, which later deliveries of the same key wait for: %s", letters, waitingText(a.Pending)),
+	}
+}
+
+func waitingText(pending int64) string {
+	if pending == 1 {
+		return "1 delivery waits"
+	}
+	return fmt.Sprintf("%d deliveries wait", pending)
 }
 
 func cause(h *api.Health) string {

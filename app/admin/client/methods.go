@@ -120,6 +120,26 @@ func (c *Client) DeadLettersPage(ctx context.Context, filter api.DeliveryFilter,
 	return get[api.List[api.Delivery]](ctx, c, "/dead-letters", values(filter, page))
 }
 
+// CancelDeliveries gives up pending deliveries, or only counts them.
+func (c *Client) CancelDeliveries(ctx context.Context, cancel api.Cancel) (api.Cancelled, error) {
+	return send[api.Cancelled](ctx, c, http.MethodPost, "/deliveries/cancel", cancel)
+}
+
+// ExplainDelivery says what became of a delivery, and what comes next.
+func (c *Client) ExplainDelivery(ctx context.Context, id webhook.DeliveryID) (api.DeliveryExplanation, error) {
+	return get[api.DeliveryExplanation](ctx, c, "/deliveries/"+url.PathEscape(string(id))+"/explain", nil)
+}
+
+// ExplainEvent says what became of an event: for one subscriber, or, where its
+// id is empty, for all.
+func (c *Client) ExplainEvent(ctx context.Context, id webhook.EventID, subscriber webhook.SubscriberID) (api.EventExplanation, error) {
+	query := url.Values{}
+	if subscriber != "" {
+		query.Set("subscriber", string(subscriber))
+	}
+	return get[api.EventExplanation](ctx, c, "/events/"+url.PathEscape(string(id))+"/explain", query)
+}
+
 // DeadGroups returns the dead letters by subscriber and cause, the largest group
 // first.
 func (c *Client) DeadGroups(ctx context.Context) ([]api.DeadGroup, error) {

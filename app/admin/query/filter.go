@@ -25,8 +25,8 @@ const maxQuery = 1000
 // faults.
 func Events(f api.EventFilter, now time.Time) (webhook.EventFilter, webhook.FieldsError) {
 	m := newMerge(f.Q)
-	m.foreign("events", []string{"sub", "status", "outcome", "code", "ip", "dlv_", "rej_"},
-		[]string{m.q.Subscriber, m.q.Status, m.q.Outcome, m.q.Code, m.q.IP, m.q.Delivery, m.q.Rejection})
+	m.foreign("events", []string{"sub", "status", "outcome", "code", "fingerprint", "ip", "dlv_", "rej_"},
+		[]string{m.q.Subscriber, m.q.Status, m.q.Outcome, m.q.Code, m.q.Fingerprint, m.q.IP, m.q.Delivery, m.q.Rejection})
 	eventType := merged(m, "type", f.Type, m.q.Type)
 	source := merged(m, "source", f.Source, m.q.Source)
 	client := merged(m, "client_id", f.ClientID, m.q.Client)
@@ -50,6 +50,7 @@ func Deliveries(f api.DeliveryFilter, now time.Time, named func(string) []webhoo
 	state := merged(m, "state", f.State, status)
 	outcome := merged(m, "outcome", f.Outcome, m.q.Outcome)
 	codeFrom, codeTo := m.code(f.Code)
+	fingerprint := merged(m, "fingerprint", f.Fingerprint, m.q.Fingerprint)
 	from, to := m.span(f.Since, f.Until, now)
 	m.pattern("event_type", eventType)
 	if f.State != "" && !slices.Contains(webhook.States(), f.State) {
@@ -60,21 +61,32 @@ func Deliveries(f api.DeliveryFilter, now time.Time, named func(string) []webhoo
 	}
 	return webhook.DeliveryFilter{
 		ID: webhook.DeliveryID(m.q.Delivery), Subscribers: named(subscriber), EventID: event, EventType: eventType, ClientID: client,
-		State: state, Retrying: retrying, Outcome: outcome, CodeFrom: codeFrom, CodeTo: codeTo, Since: from, Until: to, Text: m.q.Text,
+		State: state, Retrying: retrying, Outcome: outcome, CodeFrom: codeFrom, CodeTo: codeTo, Fingerprint: fingerprint, Since: from, Until: to, Text: m.q.Text,
 	}, m.faults
 }
 
 // DeadLetters is [Deliveries] among those that are dead.
 func DeadLetters(f api.DeliveryFilter, now time.Time, named func(string) []webhook.SubscriberID) (webhook.DeliveryFilter, webhook.FieldsError) {
+	return among(webhook.Dead, "the state of a dead letter is dead", f, now, named)
+}
+
+// Pending is [Deliveries] among those that are pending.
+func Pending(f api.DeliveryFilter, now time.Time, named func(string) []webhook.SubscriberID) (webhook.DeliveryFilter, webhook.FieldsError) {
+	return among(webhook.Pending, "only what is pending can be cancelled", f, now, named)
+}
+
+// among is [Deliveries] among those in one state. The fault is that of a filter
+// which says another.
+func among(state webhook.State, fault string, f api.DeliveryFilter, now time.Time, named func(string) []webhook.SubscriberID) (webhook.DeliveryFilter, webhook.FieldsError) {
 	filter, faults := Deliveries(f, now, named)
-	if filter.State != "" && filter.State != webhook.Dead && faults["q"] == "" && faults["state"] == "" {
+	if filter.State != "" && filter.State != state && faults["q"] == "" && faults["state"] == "" {
 		if f.State != "" {
-			faults["state"] = "the state of a dead letter is dead"
+			faults["state"] = fault
 		} else {
-			faults["q"] = "status: the state of a dead letter is dead"
+			faults["q"] = "status: " + fault
 		}
 	}
-	filter.State = webhook.Dead
+	filter.State = state
 	return filter, faults
 }
 

@@ -26,12 +26,12 @@ func named(name string) []webhook.SubscriberID {
 func TestQueryAndParametersMakeOneFilter(t *testing.T) {
 	want := webhook.DeliveryFilter{
 		ID: "dlv_1", Subscribers: named("a"), EventID: "evt_1", EventType: "order.*", ClientID: "c", State: webhook.Pending, Retrying: true,
-		Outcome: webhook.HTTPStatus, CodeFrom: 500, CodeTo: 599, Since: noon().Add(-2 * time.Hour), Until: noon().Add(-time.Hour), Text: "x y",
+		Outcome: webhook.HTTPStatus, CodeFrom: 500, CodeTo: 599, Fingerprint: "no route", Since: noon().Add(-2 * time.Hour), Until: noon().Add(-time.Hour), Text: "x y",
 	}
 	for _, f := range []api.DeliveryFilter{
-		{Q: "dlv_1 sub:a evt_1 type:order.* client:c status:retrying outcome:http_status code:5xx since:2h until:1h x y"},
-		{Q: "dlv_1 status:Failing code:5XX x y", Subscriber: "a", EventID: "evt_1", EventType: "order.*", ClientID: "c", State: webhook.Pending, Outcome: webhook.HTTPStatus, Since: "2h", Until: "1h"},
-		{Q: "dlv_1 sub:a event:evt_1 type:order.* client:c status:retrying outcome:http_status code:5xx since:2h until:1h x y", Subscriber: "a", Since: "2h", EventType: "order.*"},
+		{Q: "dlv_1 sub:a evt_1 type:order.* client:c status:retrying outcome:http_status code:5xx fingerprint:\"no route\" since:2h until:1h x y"},
+		{Q: "dlv_1 status:Failing code:5XX x y", Subscriber: "a", EventID: "evt_1", EventType: "order.*", ClientID: "c", State: webhook.Pending, Outcome: webhook.HTTPStatus, Fingerprint: "no route", Since: "2h", Until: "1h"},
+		{Q: "dlv_1 sub:a event:evt_1 type:order.* client:c status:retrying outcome:http_status code:5xx fingerprint:\"no route\" since:2h until:1h x y", Subscriber: "a", Since: "2h", EventType: "order.*"},
 	} {
 		got, faults := query.Deliveries(f, noon(), named)
 		if diff := cmp.Diff(want, got); diff != "" || len(faults) > 0 {
@@ -46,6 +46,9 @@ func TestQueryAndParametersMakeOneFilter(t *testing.T) {
 	if dead, faults := query.DeadLetters(api.DeliveryFilter{Q: "code:404"}, noon(), named); len(faults) > 0 || dead.State != webhook.Dead || dead.CodeFrom != 404 || dead.CodeTo != 404 {
 		t.Errorf("dead letters: %+v, %v", dead, faults)
 	}
+	if pending, faults := query.Pending(api.DeliveryFilter{Q: "status:failing"}, noon(), named); len(faults) > 0 || pending.State != webhook.Pending || !pending.Retrying {
+		t.Errorf("pending: %+v, %v", pending, faults)
+	}
 }
 
 func TestEveryFaultHasItsName(t *testing.T) {
@@ -55,6 +58,10 @@ func TestEveryFaultHasItsName(t *testing.T) {
 	}
 	dead := func(f api.DeliveryFilter) webhook.FieldsError {
 		_, faults := query.DeadLetters(f, noon(), named)
+		return faults
+	}
+	pending := func(f api.DeliveryFilter) webhook.FieldsError {
+		_, faults := query.Pending(f, noon(), named)
 		return faults
 	}
 	events := func(f api.EventFilter) webhook.FieldsError { _, faults := query.Events(f, noon()); return faults }
@@ -89,6 +96,10 @@ func TestEveryFaultHasItsName(t *testing.T) {
 		{dead(api.DeliveryFilter{State: webhook.Pending}), "state", "dead"},
 		{dead(api.DeliveryFilter{Q: "status:pending"}), "q", "dead"},
 		{dead(api.DeliveryFilter{Q: "status:failing"}), "q", "dead"},
+		{pending(api.DeliveryFilter{State: webhook.Dead}), "state", "only what is pending"},
+		{pending(api.DeliveryFilter{Q: "status:delivered"}), "q", "only what is pending"},
+		{deliveries(api.DeliveryFilter{Q: "fingerprint:a", Fingerprint: "b"}), "q", `fingerprint: "a", but the parameter fingerprint says "b"`},
+		{events(api.EventFilter{Q: "fingerprint:a"}), "q", `fingerprint: "a": events`},
 		{events(api.EventFilter{Q: "status:dead"}), "q", `status: "dead": events`},
 		{events(api.EventFilter{Q: "sub:a"}), "q", `sub: "a": events`},
 		{events(api.EventFilter{Q: "dlv_1"}), "q", "events"},
@@ -112,7 +123,7 @@ func TestEveryFaultHasItsName(t *testing.T) {
 // be deleted, to these rules: what is wrong with it is said under its name, and
 // what is not wrong bounds the filter.
 func FuzzDeadLetters(f *testing.F) {
-	for _, seed := range []string{"", "sub:a status:dead since:2h x", "until:0001-01-01T00:00:00Z", "until:0s type:a.** code:5xx", "since:99999999999 evt_1 dlv_1", "outcome:ok client:c \x00", `sub:"a b" "until:1h"`} {
+	for _, seed := range []string{"", "sub:a status:dead since:2h x", "fingerprint:\"a b\" outcome:connect", "until:0001-01-01T00:00:00Z", "until:0s type:a.** code:5xx", "since:99999999999 evt_1 dlv_1", "outcome:ok client:c \x00", `sub:"a b" "until:1h"`} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -137,7 +148,7 @@ func FuzzDeadLetters(f *testing.F) {
 			{q.Subscriber, len(filter.Subscribers) == 1}, {q.Type, filter.EventType != ""}, {q.Client, filter.ClientID != ""},
 			{q.Outcome, filter.Outcome != ""}, {q.Code, filter.CodeFrom >= 100 && filter.CodeTo >= filter.CodeFrom},
 			{q.Since, !filter.Since.IsZero()}, {q.Until, !filter.Until.IsZero()}, {q.Event, filter.EventID != ""},
-			{q.Delivery, filter.ID != ""}, {q.Text, filter.Text != ""},
+			{q.Delivery, filter.ID != ""}, {q.Fingerprint, filter.Fingerprint != ""}, {q.Text, filter.Text != ""},
 		} {
 			if c.said != "" && !c.bound {
 				t.Errorf("%q: %q does not bound %+v", text, c.said, filter)

@@ -40,6 +40,8 @@ type Query struct {
 	// Code is an HTTP status such as 503, or a class such as 5xx; of rejections an
 	// error such as invalid_signature.
 	Code string
+	// Fingerprint tells dead letters of one cause from others.
+	Fingerprint string
 	// IP is an address, or a range of them.
 	IP string
 	// Since and Until are times, or durations that mean so long ago.
@@ -66,6 +68,7 @@ func (q *Query) keys() []key {
 		{[]string{"status", "state"}, &q.Status},
 		{[]string{"outcome"}, &q.Outcome},
 		{[]string{"code"}, &q.Code},
+		{[]string{"fingerprint"}, &q.Fingerprint},
 		{[]string{"ip", "client_ip"}, &q.IP},
 		{[]string{"since"}, &q.Since},
 		{[]string{"until"}, &q.Until},

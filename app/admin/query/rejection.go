@@ -19,8 +19,8 @@ const mappedBits = 96
 // their faults.
 func Rejections(f api.RejectionFilter, now time.Time) (webhook.RejectionFilter, webhook.FieldsError) {
 	m := newMerge(f.Q)
-	m.foreign("rejections", []string{"sub", "type", "client", "outcome", "evt_", "dlv_"},
-		[]string{m.q.Subscriber, m.q.Type, m.q.Client, m.q.Outcome, m.q.Event, m.q.Delivery})
+	m.foreign("rejections", []string{"sub", "type", "client", "outcome", "fingerprint", "evt_", "dlv_"},
+		[]string{m.q.Subscriber, m.q.Type, m.q.Client, m.q.Outcome, m.q.Fingerprint, m.q.Event, m.q.Delivery})
 	source := merged(m, "source", f.Source, m.q.Source)
 	code := m.rejectionCode(f.Code)
 	statusFrom, statusTo := m.answered(f.Status)

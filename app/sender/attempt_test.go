@@ -1,10 +1,9 @@
-package dispatch
+package sender
 
 import (
 	"bufio"
 	"crypto/tls"
 	"io"
-	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -29,11 +28,28 @@ func (a answering) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Header: a.header, Body: io.NopCloser(strings.NewReader(`{"ok":true}`)), Request: r}, nil
 }
 
-// BenchmarkTry measures what an attempt costs beside its transport.
-func BenchmarkTry(b *testing.B) {
-	d := New(Options{
-		Logger: slog.New(slog.DiscardHandler), Timeout: 5 * time.Second, Concurrency: 10, MaxInFlight: 10,
-		UserAgent: "AI-Agent-Webhook/1.0", AgentID: "agent_123",
+// work is a first attempt.
+func work(s *webhook.Subscriber) Work {
+	return Work{Subscriber: s, Target: NewTarget(s), Job: &webhook.Job{
+		Delivery: "dlv_1", Event: &webhook.Event{ID: "evt_1", Type: "order.created", Timestamp: 1731602712, Data: []byte(`{"id":1}`)},
+	}}
+}
+
+// send makes one attempt with a sender of its own.
+func send(t *testing.T, o Options, s *webhook.Subscriber) Answer {
+	t.Helper()
+	if o.Timeout == 0 {
+		o.Timeout = 5 * time.Second
+	}
+	sender := New(o)
+	defer sender.CloseIdleConnections()
+	return sender.Send(t.Context(), work(s))
+}
+
+// BenchmarkSend measures what an attempt costs beside its transport.
+func BenchmarkSend(b *testing.B) {
+	sender := New(Options{
+		Timeout: 5 * time.Second, UserAgent: "AI-Agent-Webhook/1.0", AgentID: "agent_123",
 		Transport: answering{http.Header{
 			"Content-Type": {"application/json"}, "Date": {"Thu, 14 Nov 2024 16:45:12 GMT"}, "Server": {"nginx"},
 			"Content-Length": {"11"}, "X-Request-Id": {"7f3c2b1a-9d8e-4f5a-b6c7-d8e9f0a1b2c3"}, "Vary": {"Accept-Encoding"},
@@ -43,15 +59,14 @@ func BenchmarkTry(b *testing.B) {
 		ID: "sub", URL: "https://example.com/hook", Secret: webhook.NewSecret(), Events: []webhook.Pattern{"*"}, Active: true,
 		Headers: map[string]string{"X-Api-Key": "k", "X-Tenant": "acme"},
 	}
-	a := assignment{subscriber: s, target: newTarget(s), job: webhook.Job{
+	w := Work{Subscriber: s, Target: NewTarget(s), Job: &webhook.Job{
 		Delivery: "dlv_0123456789abcdef0123456789", DueAt: time.Now(),
 		Event: &webhook.Event{ID: "evt_0123456789abcdef0123456789", Type: "order.created", Data: []byte(`{"order_id":"A12345"}`)},
 	}}
-	buffer := make([]byte, maxKept)
 	b.ReportAllocs()
 	for b.Loop() {
-		if t := d.try(a, buffer); t.result.State != webhook.Delivered {
-			b.Fatalf("%+v", t.result)
+		if got := sender.Send(b.Context(), w); got.Attempt.Outcome != webhook.OK {
+			b.Fatalf("%+v", got)
 		}
 	}
 }
@@ -81,10 +96,8 @@ func TestErrorThatQuotesTheReceiverIsBounded(t *testing.T) {
 	})
 	transport := &http.Transport{MaxResponseHeaderBytes: maxHeader}
 	defer transport.CloseIdleConnections()
-	d := New(Options{Timeout: 5 * time.Second, Transport: transport})
-	s := &webhook.Subscriber{URL: "http://" + l.Addr().String(), Secret: "hush"}
-	got := d.try(assignment{subscriber: s, target: newTarget(s), job: webhook.Job{Event: &webhook.Event{Data: []byte("{}")}}}, make([]byte, maxKept))
-	if e := got.result.Attempt.Error; !strings.Contains(e, "malformed") || len(e) > maxError+len("…") || !utf8.ValidString(e) {
+	got := send(t, Options{Transport: transport}, &webhook.Subscriber{URL: "http://" + l.Addr().String(), Secret: "hush"})
+	if e := got.Attempt.Error; !strings.Contains(e, "malformed") || len(e) > maxError+len("…") || !utf8.ValidString(e) {
 		t.Errorf("an error of %d bytes: %.200s", len(e), e)
 	}
 }
@@ -248,11 +261,9 @@ func TestAttemptTellsOfARealTransport(t *testing.T) {
 	defer server.Close()
 	transport := server.Client().Transport.(*http.Transport)
 	defer transport.CloseIdleConnections()
-	d := New(Options{Logger: slog.New(slog.DiscardHandler), Timeout: 5 * time.Second, Transport: transport, UserAgent: "test"})
-	s := &webhook.Subscriber{URL: server.URL, Secret: "s"}
-	a := assignment{subscriber: s, target: newTarget(s), job: webhook.Job{Event: &webhook.Event{Data: []byte("1")}}}
+	sender, w := New(Options{Timeout: 5 * time.Second, Transport: transport}), work(&webhook.Subscriber{URL: server.URL, Secret: "s"})
 	for _, reused := range []bool{false, true} {
-		got := d.try(a, make([]byte, maxKept)).result.Attempt
+		got := sender.Send(t.Context(), w).Attempt
 		if got.Outcome != webhook.OK || got.RemoteAddr != server.Listener.Addr().String() || got.Timing.Wait <= 0 || got.Timing.DNS != 0 {
 			t.Errorf("the attempt is %+v", got)
 		}
