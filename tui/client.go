@@ -21,6 +21,9 @@ type Client interface {
 	Delivery(ctx context.Context, id webhook.DeliveryID) (api.DeliveryDetail, error)
 	Resend(ctx context.Context, id webhook.DeliveryID) (api.Delivery, error)
 	Cancel(ctx context.Context, id webhook.DeliveryID) (api.Delivery, error)
+	CancelDeliveries(ctx context.Context, cancel api.Cancel) (api.Cancelled, error)
+	ExplainDelivery(ctx context.Context, id webhook.DeliveryID) (api.DeliveryExplanation, error)
+	ExplainEvent(ctx context.Context, id webhook.EventID, subscriber webhook.SubscriberID) (api.EventExplanation, error)
 
 	SubscribersPage(ctx context.Context, page api.PageQuery) (api.List[api.Subscriber], error)
 	Subscriber(ctx context.Context, id webhook.SubscriberID) (api.Subscriber, error)

@@ -100,7 +100,7 @@ func (d *dead) seek(query string) {
 func (d *dead) keys() []binding {
 	if d.single {
 		return []binding{
-			{"enter", "open"}, {"/", "filter"}, {"v", "groups"}, {"space", "mark"}, {"r", "replay"}, {"R", "replay all that match"},
+			{"enter", "open"}, {"/", "filter"}, {"v", "groups"}, {"e", "why"}, {"space", "mark"}, {"r", "replay"}, {"R", "replay all that match"},
 			{"X", "purge the marked, or all that match"}, {"t", "send now"}, {"S", "subscriber"}, {"y", "copy id"}, {"@", "time"}, {"F2", "filter off"},
 		}
 	}
@@ -150,6 +150,8 @@ func (d *dead) pressFlat(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 	case row == nil:
 	case name == "enter":
 		return e.open(newDelivery(e, row.ID, d.flat.list)), true
+	case name == "e":
+		return e.open(newExplanation(row.ID)), true
 	case name == "r":
 		return d.replay(e, d.markedLetters()), true
 	case name == "t":

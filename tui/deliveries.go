@@ -105,7 +105,7 @@ func code(n int) string {
 
 func (d *deliveries) keys() []binding {
 	return []binding{
-		{"enter", "open"}, {"/", "filter"}, {"F", "follow"}, {"space", "mark"}, {"t", "send now"}, {"x", "cancel"},
+		{"enter", "open"}, {"/", "filter"}, {"F", "follow"}, {"e", "why"}, {"space", "mark"}, {"t", "send now"}, {"x", "cancel"},
 		{"r", "replay as new"}, {"S", "subscriber"}, {"y", "copy id"}, {"@", "time"}, {"F2", "filter off"},
 	}
 }
@@ -125,6 +125,8 @@ func (d *deliveries) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 		return d.cancel(e), true
 	case "r":
 		return replay(e, row), true
+	case "e":
+		return e.open(newExplanation(row.ID)), true
 	case "S":
 		return e.goTo(subscribersTab, string(row.SubscriberID)), true
 	case "y":
@@ -136,7 +138,7 @@ func (d *deliveries) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 // rowKey reports whether the key does something with the row under the cursor.
 func rowKey(key string) bool {
 	switch key {
-	case "enter", "t", "x", "r", "S", "y":
+	case "enter", "e", "t", "x", "r", "S", "y":
 		return true
 	}
 	return false

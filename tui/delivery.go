@@ -84,7 +84,7 @@ func (d *delivery) keys() []binding {
 		return []binding{{"f esc", "whole delivery"}, {"PgUp PgDn", "scroll"}, {"tab", "request, response, event"}, {"j k", "attempt"}, {"w", "wrap"}, {"Y", "copy body"}}
 	}
 	return []binding{
-		{"j k", "attempt"}, {"tab", "request, response, event"}, {"t", "send now"}, {"r", "replay as new"}, {"x", "cancel"},
+		{"j k", "attempt"}, {"tab", "request, response, event"}, {"e", "why"}, {"t", "send now"}, {"r", "replay as new"}, {"x", "cancel"},
 		{"E", "edit in the sandbox"}, {"S", "subscriber"}, {"c", "copy as curl"}, {"y", "copy id"}, {"Y", "copy body"},
 		{"w", "wrap"}, {"J K", "next, previous"}, {"o", "open the event"}, {"PgUp PgDn", "scroll"}, {"/", "find"}, {"n N", "next, previous match"}, {"f", "whole screen"},
 	}
@@ -143,6 +143,8 @@ func (d *delivery) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 		})), true
 	case "E":
 		return d.edit(e), true
+	case "e":
+		return e.open(newExplanation(d.id)), true
 	case "S":
 		return e.goTo(subscribersTab, string(d.shown.SubscriberID)), true
 	case "o":

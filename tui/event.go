@@ -65,7 +65,7 @@ func (v *event) load(e *env) tea.Cmd {
 
 func (v *event) keys() []binding {
 	return []binding{
-		{"enter", "open the delivery"}, {"r", "replay"}, {"E", "edit in the sandbox"}, {"t", "send now"}, {"y", "copy id"}, {"Y", "copy data"},
+		{"enter", "open the delivery"}, {"e", "why"}, {"r", "replay"}, {"E", "edit in the sandbox"}, {"t", "send now"}, {"y", "copy id"}, {"Y", "copy data"},
 		{"w", "wrap"}, {"J K", "next, previous"}, {"PgUp PgDn", "scroll"}, {"/", "find"}, {"n N", "next, previous match"},
 	}
 }
@@ -82,6 +82,8 @@ func (v *event) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 		v.top -= v.room
 	case "w":
 		v.wrap, v.hit = !v.wrap, 0
+	case "e":
+		return e.open(newExplained(e, v.id)), true
 	case "E":
 		return e.compose(v.shown.Type, v.shown.Data), true
 	case "y":

@@ -65,7 +65,7 @@ func (v *events) editing() bool { return false }
 
 func (v *events) keys() []binding {
 	return []binding{
-		{"enter", "open"}, {"/", "filter"}, {"F", "follow"}, {"space", "mark"}, {"r", "replay"}, {"R", "replay all that match"},
+		{"enter", "open"}, {"/", "filter"}, {"F", "follow"}, {"e", "why"}, {"space", "mark"}, {"r", "replay"}, {"R", "replay all that match"},
 		{"d", "deliveries"}, {"y", "copy id"}, {"@", "time"}, {"F2", "filter off"},
 	}
 }
@@ -78,6 +78,8 @@ func (v *events) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 	case row == nil:
 	case name == "enter":
 		return e.open(newEvent(e, row.ID, v.list)), true
+	case name == "e":
+		return e.open(newExplained(e, row.ID)), true
 	case name == "d":
 		return e.goTo(deliveriesTab, string(row.ID)), true
 	case name == "y":

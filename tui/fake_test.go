@@ -35,6 +35,7 @@ type fake struct {
 	deliveries  []api.Delivery // the newest first
 	data        string         // of every event
 	answer      string         // of every receiver
+	evil        string         // in place of every sentence of an explanation; empty: none
 	subscribers []api.Subscriber
 	groups      []api.DeadGroup
 	samples     []api.Sample
@@ -77,9 +78,9 @@ func newFake() *fake {
 		})
 	}
 	f.subscribers = []api.Subscriber{
-		{ID: "sub_00000000000000010000000000", URL: "https://hooks.acme.example/v1/in", Events: []webhook.Pattern{"invoice.*"}, Active: true, Description: "acme-billing",
+		{ID: "sub_00000000000000010000000000", URL: "https://hooks.acme.example/v1/in", Events: []webhook.Pattern{"invoice.*"}, Active: true, Description: "acme-billing", Hold: true, AutoPause: true,
 			CreatedAt: api.Time{Time: began.Add(-90 * 24 * time.Hour)}, Health: &f.stats.Worst[0].Health},
-		{ID: "sub_00000000000000020000000000", URL: "https://crm.globex.example/hooks", Events: []webhook.Pattern{"*"}, PausedReason: "by hand", Description: "globex-crm",
+		{ID: "sub_00000000000000020000000000", URL: "https://crm.globex.example/hooks", Events: []webhook.Pattern{"*"}, PausedReason: "by hand", Description: "globex-crm", Hold: true, AutoPause: true,
 			CreatedAt: api.Time{Time: began.Add(-30 * 24 * time.Hour)}, Health: &f.stats.Worst[1].Health},
 	}
 	f.groups = []api.DeadGroup{{SubscriberID: "sub_00000000000000010000000000", SubscriberName: "acme-billing", Outcome: webhook.Timeout, Count: 38, Oldest: api.Time{Time: began.Add(-2 * time.Hour)}, Newest: api.Time{Time: began.Add(-time.Minute)}}}
@@ -165,7 +166,7 @@ func (f *fake) spoil(r *rand.Rand) {
 		}
 		return b.String()
 	}
-	f.data, f.answer = evil(), evil()
+	f.data, f.answer, f.evil = evil(), evil(), evil()
 	f.stats.Version, f.stats.Role = evil(), webhook.Role(evil())
 	if r.IntN(2) == 0 {
 		f.stats.Role = webhook.Administrator
@@ -189,6 +190,10 @@ func (f *fake) spoil(r *rand.Rand) {
 		s := &f.subscribers[i]
 		s.URL, s.Description, s.PausedReason, s.ClientID, s.Events = evil(), evil(), evil(), evil(), []webhook.Pattern{webhook.Pattern(evil())}
 		s.Headers = map[string]string{evil(): evil()}
+		s.Filter, s.Transform, s.Ordered, s.Scheme, s.RateLimit = evil(), evil(), api.Ordered(evil()), webhook.Signing(evil()), r.NormFloat64()*1e9
+		s.BasicUsername, s.OAuth2TokenURL, s.OAuth2ClientID, s.OAuth2Scopes, s.OAuth2Audience = evil(), evil(), evil(), []string{evil(), evil()}, evil()
+		s.TLSCert, s.TLSCA = evil(), evil()
+		s.Held, s.FailingSince, s.ProbeAt = r.IntN(2) == 0, api.Time{Time: began.Add(-time.Duration(r.Int64N(1 << 60)))}, api.Time{Time: began.Add(time.Duration(r.Int64N(1 << 60)))}
 	}
 	for i := range f.groups {
 		f.groups[i].SubscriberName, f.groups[i].Outcome = evil(), webhook.Outcome(evil())
@@ -391,6 +396,86 @@ func (f *fake) Resend(ctx context.Context, id webhook.DeliveryID) (api.Delivery,
 
 func (f *fake) Cancel(ctx context.Context, id webhook.DeliveryID) (api.Delivery, error) {
 	return api.Delivery{ID: id}, f.ask(ctx, "cancel "+string(id), true)
+}
+
+func (f *fake) CancelDeliveries(ctx context.Context, c api.Cancel) (api.Cancelled, error) {
+	return api.Cancelled{Matched: 1222, Cancelled: 1222}, f.ask(ctx, fmt.Sprintf("cancel all %+v", c.Filter), !c.DryRun)
+}
+
+// explain says of every subscriber that its filter stops the event, save where
+// there is a delivery: that waits for the end of an outage, and for its time.
+func (f *fake) explain(s *api.Subscriber, d *api.Delivery) api.Explanation {
+	x := api.Explanation{SubscriberID: s.ID, SubscriberName: s.Description, URL: s.URL, Delivery: d}
+	for _, name := range webhook.GateNames() {
+		x.Gates = append(x.Gates, api.Gate{Name: name, Verdict: webhook.Passes, Reason: f.reason("It is so.")})
+	}
+	if d == nil {
+		x.Summary, x.Gates = f.reason("Its filter says no."), x.Gates[:4]
+		x.Gates[3].Verdict, x.Gates[3].Reason = webhook.Stops, f.reason("the filter .data.amount > 9000 is false for it")
+		return x
+	}
+	x.Summary = f.reason("It waits for the end of an outage.")
+	x.Gates[5] = api.Gate{Name: webhook.GateOutage, Verdict: webhook.Waits, Reason: f.reason("12 attempts in a row have failed"), Until: api.Time{Time: began.Add(34 * time.Second)}}
+	x.Gates[7] = api.Gate{Name: webhook.GateSchedule, Verdict: webhook.Waits, Reason: f.reason("the next try is not due yet"), Until: d.NextAttemptAt}
+	x.Gates[9].Verdict, x.Gates[9].Reason = webhook.Unknown, f.reason("it cannot be told")
+	return x
+}
+
+// reason is the text, or a hostile one.
+func (f *fake) reason(s string) string {
+	if f.evil != "" {
+		return f.evil
+	}
+	return s
+}
+
+func (f *fake) ExplainDelivery(ctx context.Context, id webhook.DeliveryID) (x api.DeliveryExplanation, err error) {
+	if err := f.ask(ctx, "explain "+string(id), false); err != nil {
+		return x, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.deliveries {
+		d := f.deliveries[i]
+		if d.ID != id {
+			continue
+		}
+		x = api.DeliveryExplanation{Explanation: f.explain(&f.subscribers[0], &d), EventID: d.EventID, EventType: d.EventType}
+		x.Story = []api.Moment{
+			{At: d.CreatedAt, What: f.reason("The event came in.")},
+			{At: d.CreatedAt, What: f.reason("It failed: HTTP 503."), Attempt: 1},
+			{At: api.Time{Time: began.Add(34 * time.Second)}, What: f.reason("It is tried again."), Attempt: 2, Planned: true},
+		}
+		return x, nil
+	}
+	return x, answered{"there is no such delivery"}
+}
+
+func (f *fake) ExplainEvent(ctx context.Context, id webhook.EventID, subscriber webhook.SubscriberID) (x api.EventExplanation, err error) {
+	if err := f.ask(ctx, "explain "+string(id), false); err != nil {
+		return x, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at := slices.IndexFunc(f.events, func(v api.Event) bool { return v.ID == id })
+	if at < 0 {
+		return x, answered{"there is no such event"}
+	}
+	x = api.EventExplanation{EventID: id, EventType: f.events[at].Type, Summary: f.reason("1 of 2 subscribers receives it."), Partial: true}
+	for i := range f.subscribers {
+		s := &f.subscribers[i]
+		if subscriber != "" && s.ID != subscriber {
+			continue
+		}
+		var own *api.Delivery
+		for _, d := range f.deliveries {
+			if d.EventID == id && d.SubscriberID == s.ID {
+				own = &d
+			}
+		}
+		x.Subscribers = append(x.Subscribers, f.explain(s, own))
+	}
+	return x, nil
 }
 
 func (f *fake) SubscribersPage(ctx context.Context, q api.PageQuery) (api.List[api.Subscriber], error) {

@@ -132,7 +132,7 @@ func newestOf(a, b []api.Delivery, limit int) []api.Delivery {
 }
 
 func (o *overview) keys() []binding {
-	return []binding{{"enter", "open"}, {"j k", "move"}, {"h l", "attention, subscribers, failures"}, {"p", "pause subscriber"}, {"t", "send now"}}
+	return []binding{{"enter", "open"}, {"j k", "move"}, {"h l", "attention, subscribers, failures"}, {"p", "pause subscriber"}, {"t", "send now"}, {"e", "why"}}
 }
 
 func (o *overview) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
@@ -143,6 +143,11 @@ func (o *overview) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 		o.part = (o.part + partCount - 1) % partCount
 	case "enter":
 		return o.enter(e), true
+	case "e":
+		if row := o.failures.current(); o.part == failurePart && row != nil {
+			return e.open(newExplanation(row.ID)), true
+		}
+		return say(info, "h and l lead to the last failures, which can be explained"), true
 	case "t":
 		if row := o.failures.current(); o.part == failurePart && row != nil {
 			return e.act(webhook.Operator, func(ctx context.Context) (string, error) {

@@ -22,11 +22,8 @@ type rejection struct {
 	among *list[api.Rejection]
 
 	loader
-	finder
-	shown     api.RejectionDetail
-	top, room int
-	laid      []string
-	laidFor   string
+	scroller
+	shown api.RejectionDetail
 }
 
 func newRejection(id webhook.RejectionID, among *list[api.Rejection]) *rejection {
@@ -63,22 +60,6 @@ func (v *rejection) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 		return nil, false
 	}
 	switch name := key.String(); name {
-	case "j", "down":
-		v.top++
-	case "k", "up":
-		v.top--
-	case "pgdown", "ctrl+f", "space":
-		v.top += v.room
-	case "pgup", "ctrl+b":
-		v.top -= v.room
-	case "ctrl+d":
-		v.top += v.room / 2
-	case "ctrl+u":
-		v.top -= v.room / 2
-	case "g", "home":
-		v.top = 0
-	case "G", "end":
-		v.top = len(v.laid)
 	case "y":
 		return copyText("the rejection's id", string(v.id)), true
 	case "Y":
@@ -90,9 +71,8 @@ func (v *rejection) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 	case "K":
 		return v.step(-1), true
 	default:
-		return v.finder.press(e, name, &v.laid, &v.top)
+		return v.scroller.press(e, name)
 	}
-	return nil, true
 }
 
 // step shows the next or the previous rejection of the list that this one was
@@ -106,7 +86,7 @@ func (v *rejection) step(by int) tea.Cmd {
 		return say(info, "there is no further one")
 	}
 	v.abandon()
-	*v = rejection{id: row.ID, among: v.among, finder: finder{sought: v.sought}, loader: loader{turn: v.turn}}
+	*v = rejection{id: row.ID, among: v.among, scroller: scroller{finder: finder{sought: v.sought}}, loader: loader{turn: v.turn}}
 	return look
 }
 
@@ -158,12 +138,6 @@ func (v *rejection) ladder(e *env, w int) []string {
 		used += text.Width(arrow + words)
 	}
 	return append(lines, line)
-}
-
-// A fact is something that is known of a rejection.
-type fact struct {
-	name, value string
-	role        role
 }
 
 // facts are all that are known: what was answered and why, and who asked.
@@ -227,35 +201,16 @@ func (v *rejection) render(e *env, w, h int) []string {
 		return waiting(e, &v.loader, w)
 	}
 	lines := []string{withID(e, answerOf(&s.Rejection)+" · "+sourceOf(&s.Rejection), string(s.ID), w)}
-	v.room = max(h-len(lines), 1)
-	if key := fmt.Sprint(w, e.dark); v.laidFor != key {
-		v.laid, v.laidFor = v.layout(e, w-2), key
-	}
-	v.top = min(max(v.top, 0), max(len(v.laid)-v.room, 0))
-	for i, line := range v.laid[v.top:min(v.top+v.room, len(v.laid))] {
-		lines = append(lines, v.margin(e, v.top+i)+line)
-	}
-	return lines
+	return append(lines, v.visible(e, fmt.Sprint(w, e.dark), h-len(lines), func() []string { return v.layout(e, w-2) })...)
 }
 
-const (
-	// factWidth is how wide the names of the facts are.
-	factWidth = 10
-	// maxFact bounds how much of a fact is shown, in cells.
-	maxFact = 1 << 10
-)
+// factWidth is how wide the names of the facts are.
+const factWidth = 10
 
 func (v *rejection) layout(e *env, w int) []string {
 	lines := append(v.ladder(e, w), "")
-	for _, f := range v.facts() {
-		name := e.paint(heading, text.Fit(f.name, factWidth))
-		for _, part := range wrapped(text.Cut(f.value, maxFact), max(w-factWidth, 1)) {
-			lines = append(lines, cutPainted(name+e.paint(f.role, part), w))
-			name = text.Spaces(factWidth)
-		}
-	}
-	const request = " request "
-	lines = append(lines, "", e.paint(dim, e.glyphs.rule+request+ruled(e, w-text.Width(request)-1)))
+	lines = append(lines, factLines(e, v.facts(), factWidth, w)...)
+	lines = append(lines, "", partLine(e, "request", w))
 	lines = append(lines, e.paint(strong, text.Cut(v.shown.Method+" "+v.shown.Path, w)))
 	return append(lines, headLines(e, v.shown.Header, w, true)...)
 }
@@ -268,9 +223,7 @@ func (v *rejection) plain(e *env) string {
 		ladder = append(ladder, r.words)
 	}
 	fmt.Fprintf(&b, "%s\n%s\n\n", text.Clean(string(v.id)), strings.Join(ladder, "  "))
-	for _, f := range v.facts() {
-		fmt.Fprintf(&b, "%-*s%s\n", factWidth, f.name, text.Clean(f.value))
-	}
+	writeFacts(&b, v.facts(), factWidth)
 	fmt.Fprintf(&b, "\n%s %s\n", text.Clean(v.shown.Method), text.Clean(v.shown.Path))
 	for _, h := range v.shown.Header {
 		fmt.Fprintf(&b, "%s: %s\n", text.Clean(h.Name), text.Clean(h.Value))

@@ -73,6 +73,7 @@ func roots() map[string]string {
 	return map[string]string{
 		"overview": "1", "events": "2", "event": "2 enter", "deliveries": "3", "delivery": "3 enter",
 		"subscribers": "4", "dead": "5", "sandbox": "6", "rejections": "7", "rejection": "7 enter",
+		"explanation": "3 e", "explained": "2 e",
 	}
 }
 

@@ -121,6 +121,8 @@ func outcome(o webhook.Outcome) role {
 		return good
 	case webhook.Interrupted, "":
 		return dim
+	case webhook.Transformation:
+		return warn // nothing was sent: what is wrong is not the receiver
 	}
 	return bad
 }

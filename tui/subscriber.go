@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -58,7 +59,7 @@ func (s *subscriber) load(e *env) tea.Cmd {
 
 func (s *subscriber) keys() []binding {
 	return append(append([]binding{{"enter", "open the delivery"}}, subscriberKeys()...), binding{"$", "show the secret"},
-		binding{"PgUp PgDn", "scroll the fields"}, binding{"t", "send now"}, binding{"r", "replay as new"}, binding{"x", "cancel"}, binding{"F", "follow"})
+		binding{"PgUp PgDn", "scroll the fields"}, binding{"e", "why"}, binding{"t", "send now"}, binding{"r", "replay as new"}, binding{"x", "cancel"}, binding{"F", "follow"})
 }
 
 func (s *subscriber) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
@@ -123,17 +124,30 @@ func (s *subscriber) deliveryLines(e *env, w, h int) []string {
 
 // stateLine says whether it receives, and how it does.
 func (s *subscriber) stateLine(e *env, w int) string {
-	line, r := e.glyphs.ok+" ACTIVE", good
-	if !s.shown.Active {
-		line, r = "! PAUSED", warn
-		if s.shown.PausedReason != "" {
-			line += " · " + s.shown.PausedReason
-		}
-	}
+	state := receiving(&s.shown)
+	sign := map[role]string{good: e.glyphs.ok, warn: "!", bad: e.glyphs.fail}[state.role]
+	line := sentence(sign+" "+strings.ToUpper(state.text), s.shown.PausedReason, outage(e, &s.shown))
 	if h := s.shown.Health; h != nil && h.Pending > 0 {
 		line += " · " + counted(int(h.Pending), "delivery waits", "deliveries wait")
 	}
-	return e.paint(r, text.Cut(" "+line+" · "+nameOf(&s.shown), w))
+	return e.paint(state.role, text.Cut(" "+line+" · "+nameOf(&s.shown), w))
+}
+
+// outage says since when nothing gets through, and when that is tried again;
+// empty: there is no outage.
+func outage(e *env, s *api.Subscriber) string {
+	if !s.Active || s.FailingSince.IsZero() {
+		return ""
+	}
+	line := "outage for " + text.Span(e.now().Sub(s.FailingSince.Time))
+	switch wait := s.ProbeAt.Sub(e.now()); {
+	case !s.Held:
+	case s.ProbeAt.IsZero() || wait <= 0:
+		line += " · next probe now"
+	default:
+		line += " · next probe in " + text.Span(wait)
+	}
+	return line
 }
 
 // fields lays out all that is known of the subscriber.
@@ -160,6 +174,9 @@ func (s *subscriber) fields(e *env, w int) []string {
 	}
 	add("URL", sub.URL, plain)
 	add("Events", joined(sub.Events, ", "), plain)
+	if !sub.FailingSince.IsZero() {
+		add("Outage", "since "+moment(sub.FailingSince)+" UTC", bad)
+	}
 	s.health(add)
 	show("Description", sub.Description, "none")
 	show("Client", sub.ClientID, "none: only events of no client in particular")
@@ -187,6 +204,9 @@ func (s *subscriber) fields(e *env, w int) []string {
 	show("Timeout", timeout, "the configured one")
 	show("Concurrency", concurrency, "the configured one")
 	show("4xx is final", final, "no: it is tried again")
+	for _, f := range particulars(sub) {
+		add(f.name, f.value, f.role)
+	}
 	secret := "$ shows it · i issues a new one"
 	if sub.OldSecretUntil.After(e.now()) {
 		secret += " · the old one signs too until " + moment(sub.OldSecretUntil) + " UTC"
@@ -195,6 +215,65 @@ func (s *subscriber) fields(e *env, w int) []string {
 	add("Created", moment(sub.CreatedAt)+" UTC · changed "+moment(sub.UpdatedAt)+" UTC", dim)
 	add("ID", string(sub.ID), dim)
 	return lines
+}
+
+// particulars are what is set of that which most subscribers do without.
+func particulars(s *api.Subscriber) []fact {
+	rate, order, scheme, basic, oauth, hold, pause := "", "", "", "", "", "", ""
+	if s.RateLimit != 0 {
+		rate = strconv.FormatFloat(s.RateLimit, 'f', -1, 64) + " requests per second at most"
+	}
+	if s.Ordered != "" {
+		order = orderOf(s)
+	}
+	if s.Scheme != "" && s.Scheme != webhook.SigningPlain {
+		scheme = string(s.Scheme) + " signatures"
+	}
+	if s.BasicUsername != "" || s.BasicPassword != "" {
+		basic = "as " + s.BasicUsername
+	}
+	if s.OAuth2TokenURL != "" {
+		oauth = sentence("as "+s.OAuth2ClientID+" at "+s.OAuth2TokenURL, strings.Join(s.OAuth2Scopes, " "), s.OAuth2Audience)
+	}
+	var tls []string
+	if s.TLSCert != "" {
+		tls = append(tls, "with a certificate of its own")
+	}
+	if s.TLSCA != "" {
+		tls = append(tls, "authorities of its own")
+	}
+	if !s.Hold {
+		hold = "no: an outage spends retries"
+	}
+	if !s.AutoPause {
+		pause = "no: however long an outage is"
+	}
+	all := []fact{
+		{"Filter", s.Filter, plain},
+		{"Transform", s.Transform, plain},
+		{"Order", order, plain},
+		{"Rate limit", rate, plain},
+		{"Scheme", scheme, plain},
+		{"Basic auth", basic, plain},
+		{"OAuth2", oauth, plain},
+		{"TLS", strings.Join(tls, " · "), plain},
+		{"Hold", hold, plain},
+		{"Auto pause", pause, plain},
+	}
+	return slices.DeleteFunc(all, func(f fact) bool { return f.value == "" })
+}
+
+// orderOf says in which order the subscriber receives, and what a dead letter
+// does to it.
+func orderOf(s *api.Subscriber) string {
+	order := "one after the other by " + string(s.Ordered)
+	if s.Ordered == webhook.OrderedStrictly {
+		order = "all events one after the other"
+	}
+	if s.OnDead == webhook.OnDeadSkip {
+		return order + " · a dead letter is skipped"
+	}
+	return order + " · a dead letter blocks what comes later"
 }
 
 // health says how it did in the last hour.

@@ -28,7 +28,7 @@ func newSubscribers(_ *env) *subscribers {
 			return found, err
 		},
 		column[api.Subscriber]{title: "NAME", width: 16, flexible: true, keep: 11, cell: func(s *api.Subscriber) cell { return cell{nameOf(s), plain} }},
-		column[api.Subscriber]{title: "STATE", width: 6, keep: 10, cell: activeCell},
+		column[api.Subscriber]{title: "STATE", width: 7, keep: 10, cell: receiving},
 		column[api.Subscriber]{title: "OK 1h", width: 6, right: true, keep: 9, cell: healthCell(okCell)},
 		column[api.Subscriber]{title: "p95", width: 7, right: true, keep: 8, cell: healthCell(func(h *api.Health) cell { return cell{text.Millis(h.P95MS), plain} })},
 		column[api.Subscriber]{title: "QUEUE", width: 7, right: true, keep: 7, cell: healthCell(func(h *api.Health) cell { return cell{text.Count(h.Pending), plain} })},
@@ -69,11 +69,17 @@ func joined[S ~string](list []S, between string) string {
 	return strings.Join(words, between)
 }
 
-func activeCell(s *api.Subscriber) cell {
-	if s.Active {
-		return cell{"active", good}
+// receiving says whether the subscriber receives at the moment.
+func receiving(s *api.Subscriber) cell {
+	switch {
+	case !s.Active:
+		return cell{"paused", warn}
+	case s.Held:
+		return cell{"HELD", bad}
+	case !s.FailingSince.IsZero():
+		return cell{"failing", bad}
 	}
-	return cell{"paused", warn}
+	return cell{"active", good}
 }
 
 func deadCell(h *api.Health) cell {

@@ -134,7 +134,7 @@ func sit(t testing.TB, d *desk) *sitting {
 
 func acme() api.Subscriber {
 	return api.Subscriber{
-		ID: "sub_0001", URL: "https://acme.example/in", Events: []webhook.Pattern{"order.*", "user.created"}, Active: true, Description: "acme billing",
+		ID: "sub_0001", URL: "https://acme.example/in", Events: []webhook.Pattern{"order.*", "user.created"}, Active: true, Description: "acme billing", Hold: true, AutoPause: true,
 		Headers: map[string]string{"Authorization": "Bearer hush-hush", "X-Env": "prod"}, Timeout: api.Duration(5 * time.Second),
 		Health: &api.Health{Attempts: 10, Failed: 1, P95MS: 120, Pending: 812, Dead: 3, LastOutcome: webhook.OK, LastCode: 200},
 	}
