@@ -90,10 +90,10 @@ func TestTheSinkNoticesWhatIsMissingRepeatedOrForged(t *testing.T) {
 		response.Body.Close()
 	}
 	// Number 1 is not among those whose signatures are checked; 0 is.
-	one := appendEvent(nil, 1, time.Now(), eventBytes)
+	one := appendEvent(nil, eventType, 1, time.Now(), eventBytes)
 	post(sink.URLs[0], one)
 	post(sink.URLs[0], one)
-	post(sink.URLs[1], appendEvent(nil, 0, time.Now(), eventBytes))
+	post(sink.URLs[1], appendEvent(nil, eventType, 0, time.Now(), eventBytes))
 	post(sink.URLs[1], []byte("{}"))
 	report := fetchReport(t, sink, 0, 2)
 	if report.Missing != 3 || report.Repeats != 1 || report.Invalid != 2 || report.Fault == "" {
@@ -103,7 +103,7 @@ func TestTheSinkNoticesWhatIsMissingRepeatedOrForged(t *testing.T) {
 
 func TestAnEventHasItsSizeAndCanBeReadBackFromADelivery(t *testing.T) {
 	sent := time.Unix(1731602712, 123456789)
-	body := appendEvent([]byte("before"), 42, sent, eventBytes)[len("before"):]
+	body := appendEvent([]byte("before"), eventType, 42, sent, eventBytes)[len("before"):]
 	if len(body) != eventBytes {
 		t.Errorf("length %d", len(body))
 	}

@@ -8,11 +8,22 @@ import (
 	"time"
 )
 
-// eventType is the type of every event sent.
+// eventType is the type of the events sent, and begins those of a load of several
+// types.
 const eventType = "bench.sent"
 
+// typeOf is the type of the event with this number, of so many types; of none, all
+// have the same.
+func typeOf(number, types int) string {
+	if types == 0 {
+		return eventType
+	}
+	return eventType + "." + strconv.Itoa(number%types)
+}
+
 // The members of data that the sink reads back. Their values are strings of
-// fixed width, so that finding them costs next to nothing.
+// fixed width, so that finding them costs next to nothing. The members stand in
+// alphabetical order, which a transform leaves them in.
 const (
 	numberMember = `"n":"`
 	sentMember   = `","sent":"`
@@ -20,16 +31,18 @@ const (
 	sentDigits   = 19 // nanoseconds since 1970, until the year 2286
 )
 
-// appendEvent appends the event with this number, padded to size bytes.
-func appendEvent(b []byte, number int, sent time.Time, size int) []byte {
+// appendEvent appends the event of this type and number, padded to size bytes.
+func appendEvent(b []byte, eventType string, number int, sent time.Time, size int) []byte {
 	start := len(b)
-	b = append(b, `{"event":"`+eventType+`","timestamp":`...)
+	b = append(b, `{"event":"`...)
+	b = append(b, eventType...)
+	b = append(b, `","timestamp":`...)
 	b = strconv.AppendInt(b, sent.Unix(), 10)
 	b = append(b, `,"data":{`+numberMember...)
 	b = fmt.Appendf(b, "%0*d", numberDigits, number)
 	b = append(b, sentMember...)
 	b = strconv.AppendInt(b, sent.UnixNano(), 10)
-	b = append(b, `","pad":"`...)
+	b = append(b, `","text":"`...)
 	const tail = `"}}`
 	if pad := size - (len(b) - start) - len(tail); pad > 0 {
 		b = slices.Grow(b, pad+len(tail))

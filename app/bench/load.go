@@ -30,6 +30,8 @@ type loadTask struct {
 	First, Events int
 	// Size is the length of an event's body.
 	Size int
+	// Types is of how many types they are, in turns; zero: of one.
+	Types int
 	// Rate is events per second, sent whatever the answers do; zero: each
 	// connection sends its next event as soon as it has its answer.
 	Rate float64
@@ -172,7 +174,7 @@ func (g *generator) open(ctx context.Context, fail context.CancelCauseFunc, conn
 // send posts the n-th event of the task until it is acknowledged.
 func (g *generator) send(ctx context.Context, c *connection, n int, sent time.Time) error {
 	for {
-		c.body = appendEvent(c.body[:0], g.task.First+n, sent, g.task.Size)
+		c.body = appendEvent(c.body[:0], typeOf(g.task.First+n, g.task.Types), g.task.First+n, sent, g.task.Size)
 		status, answer, err := c.post(signature.SignAgent(webhook.Secret(g.task.Secret), c.body))
 		switch {
 		case err != nil:

@@ -120,6 +120,9 @@ type Report struct {
 	Targets     []Target `json:"targets"`
 	// Checks is nil where they were not measured.
 	Checks *Checks `json:"checks,omitempty"`
+	// Outbound and Fairness are likewise missing where they were not measured.
+	Outbound []Outbound `json:"outbound,omitempty"`
+	Fairness *Fairness  `json:"fairness,omitempty"`
 }
 
 func newReport(p plan, o options) *Report {
@@ -267,6 +270,12 @@ func (r *Report) writeTable(w io.Writer) error {
 	if r.Checks != nil {
 		r.Checks.write(tw)
 	}
+	for i := range r.Outbound {
+		r.Outbound[i].write(tw)
+	}
+	if r.Fairness != nil {
+		r.Fairness.write(tw)
+	}
 	return tw.Flush()
 }
 
@@ -304,6 +313,19 @@ func (r *Report) benchmarks() string {
 					fmt.Fprintf(&b, "Benchmark%s/%s/subs=%d 1 %g %s\n", f.benchmark, s.System, s.Subscribers, v, f.unit)
 				}
 			}
+		}
+	}
+	for _, o := range r.Outbound {
+		for _, side := range []string{clientSide, plainSide, transformSide} {
+			for _, rate := range o.Rates[side] {
+				fmt.Fprintf(&b, "BenchmarkOutbound/side=%s/subs=%d 1 %g events/s\n", side, o.Subscribers, rate)
+			}
+		}
+	}
+	if f := r.Fairness; f != nil {
+		for i := range f.Ill {
+			fmt.Fprintf(&b, "BenchmarkFairness/hanging=0 1 %g ms\n", f.Well[i])
+			fmt.Fprintf(&b, "BenchmarkFairness/hanging=%d 1 %g ms\n", fairnessHanging, f.Ill[i])
 		}
 	}
 	if c := r.Checks; c != nil {

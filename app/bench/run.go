@@ -32,6 +32,10 @@ type plan struct {
 	// turn, and checksTurn how long that is.
 	checksTurns int
 	checksTurn  time.Duration
+	// fairnessTurns is how often each side of the comparison of fairness has its
+	// turn, and fairness how long each of its two halves is.
+	fairnessTurns int
+	fairness      time.Duration
 }
 
 // The fixed rates, in events per second.
@@ -48,11 +52,12 @@ func newPlan(o options) plan {
 		rounds: 3, events: 30000, loadLimit: 6 * time.Second, warmUp: 500,
 		slow: 2 * time.Second, fast: 4 * time.Second, arrivalLimit: 30 * time.Second,
 		checksTurns: 10, checksTurn: time.Second,
+		fairnessTurns: 3, fairness: 8 * time.Second,
 	}
 	if o.quick {
 		p.rounds, p.events, p.warmUp = 1, 5000, 200
 		p.slow, p.fast = time.Second, 2*time.Second
-		p.checksTurns = 2
+		p.checksTurns, p.fairnessTurns = 2, 1
 	}
 	if o.rounds > 0 {
 		p.rounds, p.checksTurns = o.rounds, 3*o.rounds
@@ -76,7 +81,7 @@ func measure(ctx context.Context, p plan, o options, stdout, stderr io.Writer) (
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	names := []string{pintleName, relayName}
 	switch o.only {
-	case checksName:
+	case checksName, outboundName, fairnessName:
 		names = nil
 	case pintleName, relayName:
 		names = []string{o.only}
@@ -126,6 +131,18 @@ func measure(ctx context.Context, p plan, o options, stdout, stderr io.Writer) (
 			return err
 		}
 	}
+	if o.only == "" || o.only == outboundName {
+		report.Outbound, err = measureOutbound(ctx, p, o, filepath.Join(dir, outboundName), stderr)
+		if err != nil {
+			return err
+		}
+	}
+	if o.only == "" || o.only == fairnessName {
+		report.Fairness, err = measureFairness(ctx, p, o, filepath.Join(dir, fairnessName), stderr)
+		if err != nil {
+			return err
+		}
+	}
 	return report.write(o, stdout, stderr)
 }
 
@@ -144,7 +161,7 @@ func emptyBytes(ctx context.Context, o options, dir string) (int64, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return 0, err
 	}
-	s, err := startPintle(ctx, o, dir, "", []string{"http://127.0.0.1:9/"})
+	s, err := startPintle(ctx, o, dir, "", subscriptions([]string{"http://127.0.0.1:9/"}, ""))
 	if err != nil {
 		return 0, err
 	}
@@ -161,6 +178,8 @@ type measurement struct {
 	name        string
 	subscribers int
 	dir         string
+	// transform is what the subscribers have the body made into; empty: nothing.
+	transform string
 	// empty is the size of a database without events.
 	empty int64
 
@@ -230,7 +249,7 @@ func (m *measurement) start(ctx context.Context) (err error) {
 	if err := os.Mkdir(m.dir, 0o700); err != nil {
 		return err
 	}
-	m.system, err = startPintle(ctx, m.options, m.dir, "", m.sink.URLs)
+	m.system, err = startPintle(ctx, m.options, m.dir, "", subscriptions(m.sink.URLs, m.transform))
 	return err
 }
 
@@ -310,15 +329,22 @@ func (m *measurement) send(ctx context.Context, task loadTask) (load loadResult,
 		return load, arrived, p.ended()
 	}
 	m.sent += load.Acknowledged
+	arrived, err = m.await(ctx, m.sent*m.subscribers, task.First, load.Acknowledged)
+	return load, arrived, err
+}
+
+// await waits until so many deliveries have arrived in all, and returns the report
+// of these events.
+func (m *measurement) await(ctx context.Context, arrivals, first, events int) (sinkReport, error) {
 	limit, cancel := context.WithTimeout(ctx, m.plan.arrivalLimit)
 	defer cancel()
 	// Whether all has arrived is told by the report, in numbers.
-	waitErr := get(limit, m.sink.Control+"/wait?arrivals="+strconv.Itoa(m.sent*m.subscribers), nil)
+	waitErr := get(limit, m.sink.Control+"/wait?arrivals="+strconv.Itoa(arrivals), nil)
 	if err := context.Cause(ctx); err != nil {
-		return load, arrived, err
+		return sinkReport{}, err
 	}
-	arrived, err = m.report(ctx, task.First, load.Acknowledged)
-	return load, arrived, errors.Join(err, waitErr)
+	arrived, err := m.report(ctx, first, events)
+	return arrived, errors.Join(err, waitErr)
 }
 
 // report fetches what the sink knows of these events, and fails unless all of
@@ -334,8 +360,7 @@ func (m *measurement) report(ctx context.Context, first, events int) (report sin
 	case report.Invalid > 0:
 		return report, fmt.Errorf("%d deliveries were not as they should be: %s", report.Invalid, report.Fault)
 	case report.Missing > 0:
-		return report, fmt.Errorf("%d of %d deliveries had not arrived after %s",
-			report.Missing, events*m.subscribers, m.plan.arrivalLimit)
+		return report, fmt.Errorf("%d deliveries had not arrived after %s", report.Missing, m.plan.arrivalLimit)
 	case report.Repeats > 0:
 		return report, fmt.Errorf("%d deliveries arrived again, the first %s", report.Repeats, report.Repeat)
 	}

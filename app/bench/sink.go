@@ -23,6 +23,11 @@ type sinkTask struct {
 	Subscribers int
 	// Secret is the one that all deliveries are signed with.
 	Secret string
+	// Hanging is how many of the receivers, the first ones, never answer.
+	Hanging int
+	// Shared says that each event is for one receiver only: that whose place is
+	// the event's number modulo the number of receivers. Else all get each.
+	Shared bool
 }
 
 // sinkReady tells where they are.
@@ -55,7 +60,7 @@ type sinkReport struct {
 const verifyEvery = 64
 
 func playSink(ctx context.Context, task sinkTask, answer func(any) error) error {
-	s := &sink{secret: webhook.Secret(task.Secret), arrivals: make([][]arrival, task.Subscribers)}
+	s := &sink{task: task, secret: webhook.Secret(task.Secret), arrivals: make([][]arrival, task.Subscribers)}
 	var ready sinkReady
 	var servers []*http.Server
 	defer func() {
@@ -97,6 +102,7 @@ func playSink(ctx context.Context, task sinkTask, answer func(any) error) error 
 
 // A sink answers every delivery with 200 and remembers when it came.
 type sink struct {
+	task   sinkTask
 	secret webhook.Secret
 
 	mu sync.Mutex
@@ -133,6 +139,10 @@ func (s *sink) receive(w http.ResponseWriter, r *http.Request, subscriber int) {
 	number, sent, err := parseEvent(body)
 	if err == nil && number%verifyEvery == 0 {
 		err = s.verify(r.Header, body)
+	}
+	if subscriber < s.task.Hanging {
+		<-r.Context().Done()
+		return
 	}
 	s.record(subscriber, number, sent, now, r.Header, err)
 	w.WriteHeader(http.StatusOK)
@@ -222,8 +232,14 @@ func (s *sink) report(first, events int) sinkReport {
 	defer s.mu.Unlock()
 	report := sinkReport{Repeats: s.repeats, Repeat: s.repeat, Invalid: s.invalid, Fault: s.fault}
 	var latencies []time.Duration
-	for _, list := range s.arrivals {
+	for i, list := range s.arrivals {
+		if i < s.task.Hanging {
+			continue
+		}
 		for n := first; n < first+events; n++ {
+			if s.task.Shared && n%len(s.arrivals) != i {
+				continue
+			}
 			if n >= len(list) || list[n].at.IsZero() {
 				report.Missing++
 				continue

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -65,7 +67,7 @@ func startRelay(ctx context.Context, o options, subscribers []string) (*system, 
 // startPintle starts the appliance on an empty database, with these further
 // lines in its section [inbound], and adds the subscribers. The directory is
 // the caller's to remove.
-func startPintle(ctx context.Context, o options, dir, lines string, subscribers []string) (_ *system, err error) {
+func startPintle(ctx context.Context, o options, dir, lines string, subscribers []subscription) (_ *system, err error) {
 	inbound, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -100,17 +102,57 @@ socket = %q
 	if err := p.ready(ctx, "http://"+inbound+"/readyz"); err != nil {
 		return nil, err
 	}
-	for _, url := range subscribers {
-		var stderr tail
-		cmd := exec.CommandContext(ctx, o.pintle, "subscribers", "add", url,
-			"--secret", subscriberSecret, "--events", "*", "--config", file, "--output", "json")
-		cmd.Env = environment()
-		cmd.Stderr = &stderr
-		if err := cmd.Run(); err != nil {
-			return nil, fmt.Errorf("add subscriber: %w%s", err, &stderr)
-		}
+	if err := addSubscribers(ctx, filepath.Join(dir, "s"), subscribers); err != nil {
+		return nil, err
 	}
 	return &system{process: p, url: "http://" + inbound + relayPath, dir: dir}, nil
+}
+
+// A subscription is a subscriber as the admin API takes it.
+type subscription struct {
+	URL       string   `json:"url"`
+	Secret    string   `json:"secret"`
+	Events    []string `json:"events"`
+	Transform string   `json:"transform,omitempty"`
+}
+
+// subscriptions are to all events, for receivers at these URLs.
+func subscriptions(urls []string, transform string) []subscription {
+	list := make([]subscription, len(urls))
+	for i, url := range urls {
+		list[i] = subscription{URL: url, Secret: subscriberSecret, Events: []string{"*"}, Transform: transform}
+	}
+	return list
+}
+
+// addSubscribers adds the subscribers through the admin API on this socket.
+func addSubscribers(ctx context.Context, socket string, subscribers []subscription) error {
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}}}
+	defer client.CloseIdleConnections()
+	for _, s := range subscribers {
+		body, err := json.Marshal(s)
+		if err != nil {
+			return err
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://localhost/api/v1/subscribers", bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Content-Type", "application/json")
+		response, err := client.Do(req)
+		if err != nil {
+			return fmt.Errorf("add subscriber: %w", err)
+		}
+		text, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
+		response.Body.Close()
+		if err != nil || response.StatusCode/100 != 2 {
+			return fmt.Errorf("add subscriber: %s: %.500s", response.Status, text)
+		}
+	}
+	return nil
 }
 
 // environment is this process's without what would configure the appliance.
