@@ -197,7 +197,7 @@ func TestCancelByFilterGivesUpWhatIsPendingAndNothingElse(t *testing.T) {
 
 func TestSubscriberInAnOutageSaysSinceWhen(t *testing.T) {
 	a := start(t)
-	s := a.add(t, "/200", false)
+	s := a.add(t, "/200", true)
 	since := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
 	if _, err := a.dispatcher.UpdateSubscriber(t.Context(), s.ID, func(s *webhook.Subscriber) error { s.FailingSince = since; return nil }); err != nil {
 		t.Fatal(err)

@@ -37,7 +37,7 @@ func (d *Dispatcher) Explain(ctx context.Context, e *webhook.Event, id webhook.S
 		return x, fmt.Errorf("explain %s to %s: %w", e.ID, id, err)
 	}
 	now := time.Now()
-	x.Gates = append(x.Gates, activeGate(s), outageGate(s, &lane, now), order, scheduleGate(delivery, now),
+	x.Gates = append(x.Gates, activeGate(s), outageGate(s, &lane), order, scheduleGate(delivery, now),
 		retryAfterGate(&lane, now), rateGate(s, &lane, now), d.roomGate(&lane))
 	return x, nil
 }
@@ -55,7 +55,8 @@ func waits(name webhook.GateName, until time.Time, format string, args ...any) w
 }
 
 func existed(e *webhook.Event, s *webhook.Subscriber) webhook.Gate {
-	if s.CreatedAt.After(e.ReceivedAt) {
+	// What is stored is kept to the millisecond.
+	if s.CreatedAt.Truncate(time.Millisecond).After(e.ReceivedAt) {
 		return stops(webhook.GateExisted, "it was added at %s, after the event came; a replay would reach it", shown(s.CreatedAt))
 	}
 	return passes(webhook.GateExisted, "it was there when the event came")
@@ -116,7 +117,7 @@ func activeGate(s *webhook.Subscriber) webhook.Gate {
 	return waits(webhook.GateActive, time.Time{}, "it is paused: %s", s.PausedReason)
 }
 
-func outageGate(s *webhook.Subscriber, lane *webhook.LaneState, now time.Time) webhook.Gate {
+func outageGate(s *webhook.Subscriber, lane *webhook.LaneState) webhook.Gate {
 	switch {
 	case lane.Held:
 		return waits(webhook.GateOutage, lane.ProbeAt, "nothing has succeeded since %s; deliveries wait, and spend no retries, until one that is tried now and then succeeds", shown(s.FailingSince))
@@ -135,9 +136,10 @@ func (d *Dispatcher) orderGate(ctx context.Context, s *webhook.Subscriber, deliv
 	if s.Ordered == "" || delivery.OrderKey == "" {
 		return passes(webhook.GateOrder, "it stands in no order"), nil
 	}
-	states := []webhook.State{webhook.Pending}
-	if s.OnDead != webhook.OnDeadSkip {
-		states = append(states, webhook.Dead)
+	// A dead one is what the pending ones behind it wait for too.
+	states := []webhook.State{webhook.Dead, webhook.Pending}
+	if s.OnDead == webhook.OnDeadSkip {
+		states = states[1:]
 	}
 	for _, state := range states {
 		before, err := d.o.Store.Deliveries(ctx, webhook.DeliveryFilter{

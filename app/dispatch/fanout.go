@@ -112,7 +112,9 @@ func (d *Dispatcher) ask(ctx context.Context, s *webhook.Subscriber, in transfor
 	pass, err := d.o.Expressions.Filter(ctx, string(s.ID), s.Filter, in)
 	switch {
 	case err != nil:
-		if fault := (*transform.Error)(nil); errors.As(err, &fault) && fault.Exhausted {
+		// Out of patience before it was told whether it exhausts, it costs the next
+		// publisher as much.
+		if fault := (*transform.Error)(nil); errors.As(err, &fault) && fault.Exhausted || errors.Is(err, context.DeadlineExceeded) {
 			d.fuses.blow(s, time.Now())
 		}
 		return unjudged

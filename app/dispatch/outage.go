@@ -276,10 +276,15 @@ func (s *scheduler) state(subscriber *webhook.Subscriber) webhook.LaneState {
 	if !ok {
 		h = newHealth(subscriber, s.d.o.Hold)
 	}
-	h.tell(&state)
+	if subscriber.Active {
+		h.tell(&state)
+	}
 	state.MayBe = h.width(s.concurrency(subscriber))
 	if l, ok := s.lanes[subscriber.ID]; ok {
-		state.InFlight, state.RetryAfter, state.NextAt = l.inFlight, l.heldUntil, later(l.nextAt, h.startAt)
+		state.InFlight, state.RetryAfter, state.NextAt = l.inFlight, l.heldUntil, l.nextAt
+		if h.rate > 0 {
+			state.NextAt = later(l.nextAt, h.startAt)
+		}
 	}
 	return state
 }
