@@ -23,6 +23,7 @@ type story struct {
 	subscribers []webhook.Subscriber
 	keys        []string // of the events, in their order
 	answers     []int    // taken in turns by what is tried
+	hold        bool     // outages hold their lanes; in the end all receivers answer
 	acts        []act
 }
 
@@ -45,6 +46,7 @@ func drawStory(t *rapid.T) story {
 			}
 		}), 1, 3).Draw(t, "subscribers"),
 		keys:    rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "c"}), 1, 20).Draw(t, "events"),
+		hold:    rapid.Bool().Draw(t, "hold"),
 		answers: rapid.SliceOfN(rapid.SampledFrom([]int{200, 200, 200, 500, 404, 429, 0, -1}), 1, 40).Draw(t, "answers"),
 		acts: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) act {
 			return act{
@@ -74,12 +76,16 @@ const policyRetries = 2
 func (s story) play(t *testing.T) (fault error) {
 	lives := map[webhook.DeliveryID]*life{}
 	var ids []webhook.DeliveryID
-	tried := 0
+	given := map[string]int{} // answers, by delivery and attempt
+	calm := false
 	r := &receiver{}
 	r.answer = func(request *http.Request, _ int) (*http.Response, error) {
 		r.mu.Lock()
-		answer := s.answers[tried%len(s.answers)]
-		tried++
+		answer := s.answers[len(given)%len(s.answers)]
+		if calm {
+			answer = 200
+		}
+		given[tryOf(request.Header)] = answer
 		r.mu.Unlock()
 		switch answer {
 		case 0:
@@ -96,6 +102,7 @@ func (s story) play(t *testing.T) (fault error) {
 	o := options(store, r)
 	o.Policy = webhook.RetryPolicy{Retries: policyRetries, Schedule: webhook.Schedule{time.Second}}
 	o.Timeout, o.MaxInFlight = time.Second, 4
+	o.Hold = webhook.HoldPolicy{Hold: s.hold, Failures: 3, After: time.Second}
 	d := dispatch.New(o)
 	if err := d.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -147,9 +154,12 @@ func (s story) play(t *testing.T) (fault error) {
 	for _, sub := range d.Subscribers() {
 		activate(t, d, sub.ID, true)
 	}
+	r.mu.Lock()
+	calm = s.hold
+	r.mu.Unlock()
 	// Each round deals with the dead letters that block others.
 	for range len(ids) + 1 {
-		time.Sleep(2 * time.Minute)
+		time.Sleep(20 * time.Minute)
 		settle()
 		dead, err := store.Deliveries(context.Background(), webhook.DeliveryFilter{State: webhook.Dead}, webhook.Page{Limit: 500})
 		if err != nil {
@@ -174,9 +184,9 @@ func (s story) play(t *testing.T) (fault error) {
 			t.Fatal(err)
 		}
 	}
-	for i, a := range r.all() {
+	for _, a := range r.all() {
 		l := lives[webhook.DeliveryID(a.header["X-Agent-Delivery"][0])]
-		l.arrivals, l.answers = append(l.arrivals, a), append(l.answers, s.answers[i%len(s.answers)])
+		l.arrivals, l.answers = append(l.arrivals, a), append(l.answers, given[tryOf(a.header)])
 	}
 	for _, id := range ids {
 		if err := lives[id].check(store, id); err != nil {
@@ -184,6 +194,11 @@ func (s story) play(t *testing.T) (fault error) {
 		}
 	}
 	return checkOrder(lives, ids)
+}
+
+// tryOf names an attempt.
+func tryOf(header map[string][]string) string {
+	return header["X-Agent-Delivery"][0] + " " + header["X-Agent-Attempt"][0]
 }
 
 func activate(t *testing.T, d *dispatch.Dispatcher, id webhook.SubscriberID, active bool) {
