@@ -31,14 +31,16 @@ type dead struct {
 
 func newDead(e *env) *dead {
 	d := &dead{
-		groups: newList(func(g *api.DeadGroup) string { return fmt.Sprint(g.SubscriberID, "|", g.Outcome, "|", g.Code) },
+		groups: newList(func(g *api.DeadGroup) string {
+			return fmt.Sprint(g.SubscriberID, "|", g.Outcome, "|", g.Code, "|", g.Fingerprint)
+		},
 			column[api.DeadGroup]{title: "SUBSCRIBER", width: 12, flexible: true, keep: 10, cell: func(g *api.DeadGroup) cell {
 				if g.SubscriberName == "" {
 					return cell{string(g.SubscriberID) + " (removed)", dim}
 				}
 				return cell{g.SubscriberName, plain}
 			}},
-			column[api.DeadGroup]{title: "CAUSE", width: 12, flexible: true, keep: 9, cell: func(g *api.DeadGroup) cell { return cell{cause(g), bad} }},
+			column[api.DeadGroup]{title: "CAUSE", width: 12, flexible: true, keep: 9, cell: func(g *api.DeadGroup) cell { return cell{cause(g), outcome(g.Outcome)} }},
 			column[api.DeadGroup]{title: "COUNT", width: 6, right: true, keep: 8, cell: func(g *api.DeadGroup) cell { return cell{text.Count(g.Count), strong} }},
 			column[api.DeadGroup]{title: "OLDEST", width: 8, right: true, keep: 7, cell: func(g *api.DeadGroup) cell { return agoCell(e, g.Oldest) }},
 			column[api.DeadGroup]{title: "NEWEST", width: 8, right: true, keep: 6, cell: func(g *api.DeadGroup) cell { return agoCell(e, g.Newest) }},
@@ -54,13 +56,20 @@ func newDead(e *env) *dead {
 
 // cause is what the letters of a group died of.
 func cause(g *api.DeadGroup) string {
+	words := string(g.Outcome)
 	switch {
 	case g.Outcome == webhook.HTTPStatus:
-		return "HTTP " + strconv.Itoa(g.Code)
+		words = "HTTP " + strconv.Itoa(g.Code)
 	case g.Code != 0:
-		return string(g.Outcome) + " after HTTP " + strconv.Itoa(g.Code)
+		words += " after HTTP " + strconv.Itoa(g.Code)
 	}
-	return string(g.Outcome)
+	switch {
+	case g.Fingerprint == "":
+		return words
+	case g.Code == 0:
+		return because(g.Outcome, g.Fingerprint)
+	}
+	return words + ": " + g.Fingerprint
 }
 
 // agoCell is how long ago something was.
@@ -173,7 +182,16 @@ func groupQuery(g *api.DeadGroup) string {
 	if g.Code != 0 {
 		query += " code:" + strconv.Itoa(g.Code)
 	}
+	if g.Fingerprint != "" {
+		query += " fingerprint:" + inQuotes(g.Fingerprint)
+	}
 	return query
+}
+
+// inQuotes writes a value of a query so that it is read as one, whatever is in
+// it.
+func inQuotes(value string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`
 }
 
 // A selection is the dead letters that something is done to. More than one
@@ -210,7 +228,7 @@ func (d *dead) markedGroups() selection {
 		d.recount()
 	}}
 	for _, g := range d.groups.marked() {
-		s.filters = append(s.filters, api.DeadFilter{Filter: api.DeliveryFilter{Subscriber: string(g.SubscriberID), Outcome: g.Outcome, Code: g.Code}})
+		s.filters = append(s.filters, api.DeadFilter{Filter: api.DeliveryFilter{Subscriber: string(g.SubscriberID), Outcome: g.Outcome, Code: g.Code, Fingerprint: g.Fingerprint}})
 		s.words = append(s.words, text.Clean(g.SubscriberName)+" · "+text.Clean(cause(&g)))
 	}
 	if n := len(s.words); n > maxNamed {

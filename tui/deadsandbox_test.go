@@ -95,6 +95,22 @@ func letters(n int) []api.Delivery {
 	return rows
 }
 
+func TestGroupsAreToldApartByWhatWentWrong(t *testing.T) {
+	at := api.Time{Time: began}
+	group := api.DeadGroup{SubscriberID: "sub_1", SubscriberName: "acme", Outcome: webhook.DNS, Fingerprint: `lookup …: a "b" \ c`, Count: 1, Oldest: at, Newest: at}
+	other := group
+	other.Fingerprint = "server misbehaving"
+	c := &letterbox{groups: []api.DeadGroup{group, other}, letters: letters(1), matched: 1}
+	d := driveAt(t, c, deadTab, 120, 40)
+	d.see(t, `dns: lookup …: a "b" \ c`, "dns: server misbehaving")
+	d.press("space", "r")
+	d.see(t, "Replay 1 dead letter?", "acme · dns: lookup …")
+	want := api.DeadFilter{Filter: api.DeliveryFilter{Subscriber: "sub_1", Outcome: webhook.DNS, Fingerprint: group.Fingerprint}, DryRun: true}
+	expect(t, c.replays, []api.DeadReplay{{DeadFilter: want}})
+	d.press("esc", "g", "enter")
+	expect(t, c.queries[len(c.queries)-1:], []string{`dead sub:sub_1 outcome:dns fingerprint:"lookup …: a \"b\" \\ c"`})
+}
+
 func TestReplayOfAGroupShowsTheExactCountAndSelectsExactlyTheGroup(t *testing.T) {
 	c := &letterbox{groups: letterGroups(), matched: 1038}
 	d := driveAt(t, c, deadTab, 120, 40)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -81,7 +82,15 @@ func why(d *api.Delivery) string {
 	if d.LastError == "" {
 		return string(d.LastOutcome)
 	}
-	return string(d.LastOutcome) + ": " + d.LastError
+	return because(d.LastOutcome, d.LastError)
+}
+
+// because joins an outcome and its error, which may name the outcome itself.
+func because(o webhook.Outcome, fault string) string {
+	if strings.HasPrefix(fault, string(o)+": ") {
+		return fault
+	}
+	return string(o) + ": " + fault
 }
 
 // clock writes a time of the day to the millisecond.
@@ -106,13 +115,16 @@ func code(n int) string {
 func (d *deliveries) keys() []binding {
 	return []binding{
 		{"enter", "open"}, {"/", "filter"}, {"F", "follow"}, {"e", "why"}, {"space", "mark"}, {"t", "send now"}, {"x", "cancel"},
-		{"r", "replay as new"}, {"S", "subscriber"}, {"y", "copy id"}, {"@", "time"}, {"F2", "filter off"},
+		{"X", "cancel all that match"}, {"r", "replay as new"}, {"S", "subscriber"}, {"y", "copy id"}, {"@", "time"}, {"F2", "filter off"},
 	}
 }
 
 func (d *deliveries) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 	row := d.current()
 	name := key.String()
+	if name == "X" {
+		return d.cancelAll(e), true
+	}
 	if row == nil || !rowKey(name) {
 		return d.pager.press(e, key)
 	}
@@ -181,6 +193,31 @@ func (d *deliveries) cancel(e *env) tea.Cmd {
 			return err
 		}, d.unmark)
 	}))
+}
+
+// cancelAll counts what is pending of that which the filter selects, and has the
+// number written out before it is given up.
+func (d *deliveries) cancelAll(e *env) tea.Cmd {
+	filter := api.DeliveryFilter{Q: d.inForce()}
+	return e.change(webhook.Operator, func(ctx context.Context) (func() tea.Cmd, error) {
+		found, err := e.client.CancelDeliveries(ctx, api.Cancel{Filter: filter, DryRun: true})
+		return func() tea.Cmd {
+			if found.Matched == 0 {
+				return say(warn, "no pending delivery matches")
+			}
+			words := "Filter: " + text.Clean(filter.Q)
+			if filter.Q == "" {
+				words = "There is no filter: these are all that are pending."
+			}
+			lines := []string{words, "They are not tried any more. A resend takes one up again."}
+			return e.ask(newTypedConfirm("Cancel "+counted(found.Matched, "pending delivery", "pending deliveries")+"?", "Cancel them", fmt.Sprint(found.Matched), lines, func() tea.Cmd {
+				return e.act(webhook.Operator, func(ctx context.Context) (string, error) {
+					done, err := e.client.CancelDeliveries(ctx, api.Cancel{Filter: filter})
+					return counted(done.Cancelled, "delivery was", "deliveries were") + " cancelled", err
+				})
+			}))
+		}, err
+	})
 }
 
 func (d *deliveries) unmark() { clear(d.marks) }

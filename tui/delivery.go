@@ -38,6 +38,7 @@ type delivery struct {
 
 	loader
 	finder
+	beyond   beyond
 	shown    api.DeliveryDetail
 	attempt  int  // the place of the one under the cursor
 	latest   bool // the cursor stays on the latest attempt
@@ -64,10 +65,14 @@ func (d *delivery) editing() bool { return false }
 
 func (d *delivery) load(e *env) tea.Cmd {
 	id := d.id
-	if d.shown.State != "" && d.shown.State != webhook.Pending && e.now().Sub(d.loader.at) < 4*beat {
-		return nil // what has ended seldom changes
+	beyond := tea.Cmd(nil)
+	if d.shown.ID != "" {
+		beyond = d.beyond.load(e, &d.shown, func() { d.laidFor = "" })
 	}
-	return fetch(e, &d.loader, func(ctx context.Context) (api.DeliveryDetail, error) { return e.client.Delivery(ctx, id) },
+	if d.shown.State != "" && d.shown.State != webhook.Pending && e.now().Sub(d.loader.at) < 4*beat {
+		return beyond // what has ended seldom changes
+	}
+	return tea.Batch(beyond, fetch(e, &d.loader, func(ctx context.Context) (api.DeliveryDetail, error) { return e.client.Delivery(ctx, id) },
 		func(detail api.DeliveryDetail) tea.Cmd {
 			d.shown = detail
 			if d.latest {
@@ -75,8 +80,8 @@ func (d *delivery) load(e *env) tea.Cmd {
 			}
 			d.attempt = min(max(d.attempt, 0), max(len(detail.Attempts)-1, 0))
 			d.laidFor = ""
-			return nil
-		})
+			return d.beyond.load(e, &d.shown, func() { d.laidFor = "" })
+		}))
 }
 
 func (d *delivery) keys() []binding {
@@ -182,7 +187,8 @@ func (d *delivery) step(by int) tea.Cmd {
 		return say(info, "there is no further one")
 	}
 	d.abandon()
-	*d = delivery{id: row.ID, among: d.among, latest: true, wrap: d.wrap, pane: d.pane, finder: finder{sought: d.sought}, loader: loader{turn: d.turn}}
+	d.beyond.abandon()
+	*d = delivery{id: row.ID, among: d.among, beyond: d.beyond, latest: true, wrap: d.wrap, pane: d.pane, finder: finder{sought: d.sought}, loader: loader{turn: d.turn}}
 	return look
 }
 
@@ -191,7 +197,11 @@ func (d *delivery) edit(e *env) tea.Cmd {
 	var body struct {
 		Data json.RawMessage `json:"data"`
 	}
-	if err := json.Unmarshal([]byte(d.shown.RequestBody), &body); err != nil {
+	event := d.eventBody()
+	if event == "" {
+		return say(warn, "the event is not here yet")
+	}
+	if err := json.Unmarshal([]byte(event), &body); err != nil {
 		return say(bad, "the body is no event: "+err.Error())
 	}
 	return e.compose(d.shown.EventType, body.Data)
@@ -209,6 +219,9 @@ func (d *delivery) now() *api.Attempt {
 func (d *delivery) body() string {
 	if a := d.now(); a != nil && d.pane == responsePane {
 		return a.ResponseBody
+	}
+	if d.pane == eventPane {
+		return d.eventBody()
 	}
 	return d.shown.RequestBody
 }
@@ -242,7 +255,7 @@ func (d *delivery) render(e *env, w, h int) []string {
 		withID(e, s.EventType+" → "+subscriberOf(&s.Delivery), string(s.ID), w),
 		d.stateLine(e, w),
 		d.ladder(e, w),
-		"",
+		d.particularLine(e, w),
 	}
 	lines = append(lines, d.table(e, w, min(max(h/3, 3), len(s.Attempts)+1))...)
 	lines = append(lines, d.paneTitle(e, w))
@@ -307,6 +320,9 @@ func (d *delivery) due(e *env) string {
 	if d.shown.SubscriberPaused {
 		return "waits: the subscriber is paused"
 	}
+	if held := d.beyond.due(e); held != "" {
+		return held
+	}
 	wait := d.shown.NextAttemptAt.Sub(e.now())
 	if wait <= 0 {
 		return "due now"
@@ -314,8 +330,11 @@ func (d *delivery) due(e *env) string {
 	return fmt.Sprintf("next at %s (in %s)", d.shown.NextAttemptAt.UTC().Format("15:04:05"), text.Span(wait))
 }
 
-// end says when it is dead if every further try fails.
+// end says when it is dead if every further try fails; empty: that is not known.
 func (d *delivery) end() string {
+	if d.beyond.gate != nil {
+		return ""
+	}
 	left := d.shown.Schedule[min(d.shown.Spent, len(d.shown.Schedule)):]
 	var total time.Duration
 	for _, wait := range left {
@@ -393,7 +412,7 @@ func result(a *api.Attempt) string {
 	case a.Outcome == webhook.OK && a.Error == "":
 		return "ok"
 	case a.Error != "":
-		return string(a.Outcome) + ": " + a.Error
+		return because(a.Outcome, a.Error)
 	case a.Outcome == webhook.HTTPStatus:
 		return "HTTP " + strconv.Itoa(a.Code)
 	}
@@ -437,10 +456,14 @@ func (d *delivery) layout(e *env, w int) []string {
 	var lines []string
 	switch {
 	case d.pane == eventPane:
-		lines = append(lines, e.paint(dim, text.Cut(string(d.shown.EventID)+" · made "+moment(d.shown.CreatedAt)+" UTC", w)), "")
-		return append(lines, bodyLines(d.shown.RequestBody, w, d.wrap)...)
+		return d.eventLines(e, w)
 	case a == nil:
 		return []string{e.paint(dim, "nothing was sent yet")}
+	case d.pane == requestPane && a.Outcome == webhook.Transformation:
+		for _, line := range text.Lines("Nothing was sent: "+result(a), w, true) {
+			lines = append(lines, e.paint(warn, line))
+		}
+		return lines
 	case d.pane == requestPane:
 		to := "POST " + d.shown.URL
 		if a.RemoteAddr != "" {
@@ -448,12 +471,18 @@ func (d *delivery) layout(e *env, w int) []string {
 		}
 		lines = append(lines, e.paint(strong, text.Cut(to, w)))
 		lines = append(append(lines, headLines(e, a.RequestHeader, w, d.wrap)...), "")
+		if d.shown.Transformed {
+			lines = append(lines, e.paint(info, text.Cut("made by a transform · the pane Event has the event as it came", w)), "")
+		}
 		return append(lines, bodyLines(d.shown.RequestBody, w, d.wrap)...)
 	}
 	for _, line := range text.Lines(result(a)+" after "+text.Millis(a.DurationMS), w, true) {
 		lines = append(lines, e.paint(outcome(a.Outcome), line))
 	}
 	lines = append(append(lines, headLines(e, a.ResponseHeader, w, d.wrap)...), "")
+	if a.Code == 0 {
+		return append(lines, e.paint(dim, "there is no answer"))
+	}
 	if a.ResponseBody == "" {
 		return append(lines, e.paint(dim, "the answer has no body"))
 	}

@@ -320,7 +320,20 @@ func (v *explained) render(e *env, w, h int) []string {
 	for _, line := range wrapped(text.Cut(v.summary(), 2*w), w-2) {
 		lines = append(lines, " "+e.paint(strong, line))
 	}
-	return append(lines, v.rows.render(e, w, max(h-len(lines), 2))...)
+	// The list cuts what the one under the cursor has to say, as a rule.
+	var says []string
+	if row := v.rows.current(); row != nil {
+		says = wrapped(text.Cut(row.Summary, 3*w), w-4)
+		says = says[:min(len(says), max(h-len(lines)-4, 0))]
+	}
+	lines = append(lines, v.rows.render(e, w, max(min(h-len(lines)-len(says)-1, len(v.rows.rows)+1), 2))...)
+	if len(says) > 0 {
+		lines = append(lines, "")
+	}
+	for _, line := range says {
+		lines = append(lines, "   "+line)
+	}
+	return lines
 }
 
 func (v *explained) summary() string {

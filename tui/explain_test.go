@@ -14,7 +14,7 @@ import (
 
 func TestADeliveryIsExplained(t *testing.T) {
 	for _, size := range [][2]int{{80, 24}, {200, 50}} {
-		d := drive(t, func(o *Options, _ *fake) { o.Width, o.Height = size[0], size[1] })
+		d := drive(t, func(o *Options, f *fake) { o.Width, o.Height, f.held = size[0], size[1], true })
 		d.keys("3 e")
 		d.see(t, "It waits for the end of an outage.", "✓ existed", "passes · It is so.",
 			"◔ outage       WAITS · 12 attempts in a row have failed · in 34s (14:03:05)", "waits · the next try is not due yet", "? rate", "✓ retry after")
@@ -24,8 +24,11 @@ func TestADeliveryIsExplained(t *testing.T) {
 	}
 }
 
+// inOutage has the subscribers be in an outage.
+func inOutage(_ *Options, f *fake) { f.held = true }
+
 func TestAnExplanationIsAskedForAnewByItself(t *testing.T) {
-	d := drive(t)
+	d := drive(t, inOutage)
 	d.keys("3 e")
 	d.beats(4)
 	d.see(t, "in 32s")
@@ -67,6 +70,11 @@ func TestAnEventIsExplainedForEachSubscriber(t *testing.T) {
 		d := drive(t)
 		d.keys(keys)
 		d.see(t, "1 of 2 subscribers receives it. There are more subscribers than these.", "acme-billing", "globex-crm", "✗ stops: filter", "Its filter says no.")
+		d.fake.evil = strings.Repeat("word ", 20) + "end."
+		d.beats(4)
+		d.see(t, "word end.") // in full, of the one under the cursor
+		d.fake.evil = ""
+		d.beats(4)
 		at := 0
 		for i, x := range d.screen().(*explained).rows.rows {
 			if x.Delivery == nil {
@@ -107,7 +115,7 @@ func TestTheGateThatStopsIsNamedBeforeOneThatWaits(t *testing.T) {
 }
 
 func TestAnExplanationCanBeCopied(t *testing.T) {
-	d := drive(t)
+	d := drive(t, inOutage)
 	d.keys("3 e y")
 	for _, want := range []string{string(d.fake.deliveries[0].ID) + "\n", "\nIt waits for the end of an outage.\n", "◔ outage       WAITS · 12 attempts", "planned, in 34s · It is tried again.\n"} {
 		if !strings.Contains(d.clip, want) {

@@ -35,6 +35,8 @@ type fake struct {
 	deliveries  []api.Delivery // the newest first
 	data        string         // of every event
 	answer      string         // of every receiver
+	held        bool           // the subscribers are in an outage
+	transformed string         // what a transform has made of every event; empty: there is none
 	evil        string         // in place of every sentence of an explanation; empty: none
 	subscribers []api.Subscriber
 	groups      []api.DeadGroup
@@ -166,7 +168,7 @@ func (f *fake) spoil(r *rand.Rand) {
 		}
 		return b.String()
 	}
-	f.data, f.answer, f.evil = evil(), evil(), evil()
+	f.data, f.answer, f.evil, f.transformed, f.held = evil(), evil(), evil(), evil(), r.IntN(2) == 0
 	f.stats.Version, f.stats.Role = evil(), webhook.Role(evil())
 	if r.IntN(2) == 0 {
 		f.stats.Role = webhook.Administrator
@@ -184,6 +186,7 @@ func (f *fake) spoil(r *rand.Rand) {
 	}
 	for i := range f.deliveries {
 		d := &f.deliveries[i]
+		d.OrderKey, d.Fingerprint = evil(), evil()
 		d.EventType, d.SubscriberName, d.LastError, d.LastOutcome = evil(), evil(), evil(), webhook.Outcome(evil())
 	}
 	for i := range f.subscribers {
@@ -196,6 +199,7 @@ func (f *fake) spoil(r *rand.Rand) {
 		s.Held, s.FailingSince, s.ProbeAt = r.IntN(2) == 0, api.Time{Time: began.Add(-time.Duration(r.Int64N(1 << 60)))}, api.Time{Time: began.Add(time.Duration(r.Int64N(1 << 60)))}
 	}
 	for i := range f.groups {
+		f.groups[i].Fingerprint = evil()
 		f.groups[i].SubscriberName, f.groups[i].Outcome = evil(), webhook.Outcome(evil())
 	}
 	for i := range f.samples {
@@ -370,6 +374,9 @@ func (f *fake) Delivery(ctx context.Context, id webhook.DeliveryID) (detail api.
 		detail = api.DeliveryDetail{Delivery: d, URL: f.subscribers[0].URL, Spent: d.AttemptCount,
 			Schedule:    []api.Duration{api.Duration(time.Second), api.Duration(time.Minute), api.Duration(10 * time.Minute), api.Duration(time.Hour), api.Duration(time.Hour)},
 			RequestBody: `{"event":"` + d.EventType + `","timestamp":1769868000,"data":` + f.data + `}`}
+		if f.transformed != "" {
+			detail.RequestBody, detail.Transformed = f.transformed, true
+		}
 		for n := range d.AttemptCount {
 			detail.Attempts = append(detail.Attempts, api.Attempt{ID: id.Attempt(n + 1), Number: n + 1, StartedAt: api.Time{Time: d.CreatedAt.Add(time.Duration(n) * time.Second)},
 				DurationMS: d.LastDurationMS, Outcome: d.LastOutcome, Code: d.LastCode, Error: d.LastError, RemoteAddr: "203.0.113.20:443",
@@ -414,10 +421,14 @@ func (f *fake) explain(s *api.Subscriber, d *api.Delivery) api.Explanation {
 		x.Gates[3].Verdict, x.Gates[3].Reason = webhook.Stops, f.reason("the filter .data.amount > 9000 is false for it")
 		return x
 	}
-	x.Summary = f.reason("It waits for the end of an outage.")
-	x.Gates[5] = api.Gate{Name: webhook.GateOutage, Verdict: webhook.Waits, Reason: f.reason("12 attempts in a row have failed"), Until: api.Time{Time: began.Add(34 * time.Second)}}
+	x.Summary = f.reason("It waits for its time.")
 	x.Gates[7] = api.Gate{Name: webhook.GateSchedule, Verdict: webhook.Waits, Reason: f.reason("the next try is not due yet"), Until: d.NextAttemptAt}
 	x.Gates[9].Verdict, x.Gates[9].Reason = webhook.Unknown, f.reason("it cannot be told")
+	if !f.held {
+		return x
+	}
+	x.Summary = f.reason("It waits for the end of an outage.")
+	x.Gates[5] = api.Gate{Name: webhook.GateOutage, Verdict: webhook.Waits, Reason: f.reason("12 attempts in a row have failed"), Until: api.Time{Time: began.Add(34 * time.Second)}}
 	return x
 }
 

@@ -33,8 +33,7 @@ const (
 type kind int
 
 const (
-	lineKind   kind = iota
-	secretKind      // a line that is not shown
+	lineKind kind = iota
 	linesKind
 	choiceKind
 )
@@ -45,6 +44,10 @@ type field struct {
 	label string
 	help  string
 	kind  kind
+	// hidden says that stars stand for what is in it.
+	hidden bool
+	// section is the heading above it; empty: there is none.
+	section string
 	// check says what is wrong with the value before anybody is asked; nil:
 	// nothing ever is.
 	check func(value string) error
@@ -65,10 +68,15 @@ func newLine(name, label, value, help string, check func(string) error) *field {
 	return f
 }
 
-// newHidden is a line whose text is not shown.
-func newHidden(name, label, help string, check func(string) error) *field {
-	f := newLine(name, label, "", help, check)
-	f.kind = secretKind
+// hide has stars stand for what is in the field.
+func (f *field) hide() *field {
+	f.hidden = true
+	return f
+}
+
+// under puts a heading above the field.
+func (f *field) under(section string) *field {
+	f.section = section
 	return f
 }
 
@@ -105,6 +113,9 @@ func (f *field) changed() bool { return f.value() != f.before }
 // update hands a key or what was pasted to the field.
 func (f *field) update(msg tea.Msg) {
 	before := f.value()
+	if f.hidden && before == hiddenValue && !f.changed() && replaces(msg) {
+		f.clear()
+	}
 	switch f.kind {
 	case linesKind:
 		f.area, _ = f.area.Update(msg)
@@ -117,6 +128,25 @@ func (f *field) update(msg tea.Msg) {
 	}
 	if f.value() != before {
 		f.fault = ""
+	}
+}
+
+// replaces reports whether the message writes or deletes. What stands for a
+// value that is not known cannot be written on.
+func replaces(msg tea.Msg) bool {
+	key, ok := msg.(tea.KeyPressMsg)
+	if !ok {
+		return true
+	}
+	name := key.String()
+	return key.Text != "" || name == "backspace" || name == "delete"
+}
+
+func (f *field) clear() {
+	if f.kind == linesKind {
+		f.area.SetValue("")
+	} else {
+		f.line.SetValue("")
 	}
 }
 
@@ -351,6 +381,9 @@ func (f *field) render(e *env, focused bool, w, room int) []string {
 	}
 	inner := w - labelWidth - 4
 	var lines []string
+	if f.section != "" {
+		lines = append(lines, partLine(e, f.section, w))
+	}
 	for i, line := range f.draw(e, focused, inner, min(max(room-3, 1), maxAreaRows)) {
 		label := text.Spaces(labelWidth + 3)
 		if i == 0 {
@@ -380,14 +413,19 @@ func (f *field) draw(e *env, focused bool, w, rows int) []string {
 	case linesKind:
 		return f.drawLines(e, focused, w, rows)
 	}
-	value, at := f.line.Value(), f.line.Position()
-	if f.kind == secretKind {
-		value = strings.Repeat("*", len([]rune(value)))
-	}
+	value := f.seen(f.line.Value())
 	if focused {
-		return []string{written(e, value, at, w)}
+		return []string{written(e, value, f.line.Position(), w)}
 	}
 	return []string{text.Cut(value, w)}
+}
+
+// seen is what one may see of a line.
+func (f *field) seen(line string) string {
+	if f.hidden {
+		return strings.Repeat("*", len([]rune(line)))
+	}
+	return line
 }
 
 func (f *field) drawOptions(e *env, w int) string {
@@ -411,9 +449,9 @@ func (f *field) drawLines(e *env, focused bool, w, rows int) []string {
 	var drawn []string
 	for i := top; i < min(top+rows, len(lines)); i++ {
 		if focused && i == cursor {
-			drawn = append(drawn, written(e, lines[i], f.area.Column(), w))
+			drawn = append(drawn, written(e, f.seen(lines[i]), f.area.Column(), w))
 		} else {
-			drawn = append(drawn, text.Cut(lines[i], w))
+			drawn = append(drawn, text.Cut(f.seen(lines[i]), w))
 		}
 	}
 	if left := len(lines) - len(drawn); !focused && left > 0 {

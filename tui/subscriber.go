@@ -59,7 +59,7 @@ func (s *subscriber) load(e *env) tea.Cmd {
 
 func (s *subscriber) keys() []binding {
 	return append(append([]binding{{"enter", "open the delivery"}}, subscriberKeys()...), binding{"$", "show the secret"},
-		binding{"PgUp PgDn", "scroll the fields"}, binding{"e", "why"}, binding{"t", "send now"}, binding{"r", "replay as new"}, binding{"x", "cancel"}, binding{"F", "follow"})
+		binding{"PgUp PgDn", "scroll the fields"}, binding{"e", "why"}, binding{"t", "send now"}, binding{"r", "replay as new"}, binding{"x", "cancel"}, binding{"X", "cancel all that match"}, binding{"F", "follow"})
 }
 
 func (s *subscriber) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {

@@ -21,13 +21,13 @@ import (
 func newSubscriberForm(e *env, old *api.Subscriber, done func(api.Subscriber) tea.Cmd) *form {
 	f := &form{name: "New subscriber", verb: "add it", need: webhook.Administrator}
 	secretHelp := "Signs the deliveries. Empty: one is made, and shown to you."
-	was := api.Subscriber{Active: true}
+	was := api.Subscriber{Active: true, Hold: true, AutoPause: true}
 	if old != nil {
 		f.name, f.verb = "Edit "+nameOf(old), "save it"
 		secretHelp = "Signs the deliveries. Empty: it stays as it is. The old one ends at once; i in the list lets both hold for a while."
 		was = *old
 	}
-	f.fields = subscriberFields(&was, secretHelp)
+	f.fields = append(subscriberFields(&was, secretHelp), particularFields(&was)...)
 	f.send = func(f *form) func(context.Context) (func() tea.Cmd, error) {
 		change, any := subscriberChange(f, was.Headers)
 		if !any {
@@ -47,7 +47,7 @@ func newSubscriberForm(e *env, old *api.Subscriber, done func(api.Subscriber) te
 	return f
 }
 
-// subscriberFields are the fields of a subscriber, with what the domain says of
+// subscriberFields are the fields that every subscriber has, with what the domain says of
 // each.
 func subscriberFields(s *api.Subscriber, secretHelp string) []*field {
 	timeout, concurrency := "", ""
@@ -71,12 +71,12 @@ func subscriberFields(s *api.Subscriber, secretHelp string) []*field {
 		newLine("client_id", "Client", s.ClientID, "Receives this client's events too. Empty: only those of no client.", func(v string) error {
 			return rule("client_id", webhook.Subscriber{ClientID: strings.TrimSpace(v)})
 		}),
-		newHidden("secret", "Secret", secretHelp, func(v string) error {
+		newLine("secret", "Secret", "", secretHelp, func(v string) error {
 			if v = strings.TrimSpace(v); v == "" {
 				return nil
 			}
 			return rule("secret", webhook.Subscriber{Secret: webhook.Secret(v)})
-		}),
+		}).hide(),
 		newLines("headers", "Headers", headerLines(old), "Sent with every delivery, one per line: Name: value. "+hiddenValue+" keeps a value that is hidden.", func(v string) error {
 			headers, err := parseHeaders(v, old)
 			if err != nil {
@@ -170,6 +170,8 @@ func subscriberChange(f *form, old map[string]string) (c api.SubscriberChange, a
 			c.FinalOn4xx = &yes
 		case "active":
 			c.Active = &yes
+		default:
+			changeParticular(&c, field)
 		}
 	}
 	return c, any

@@ -33,7 +33,7 @@ func newSubscribers(_ *env) *subscribers {
 		column[api.Subscriber]{title: "p95", width: 7, right: true, keep: 8, cell: healthCell(func(h *api.Health) cell { return cell{text.Millis(h.P95MS), plain} })},
 		column[api.Subscriber]{title: "QUEUE", width: 7, right: true, keep: 7, cell: healthCell(func(h *api.Health) cell { return cell{text.Count(h.Pending), plain} })},
 		column[api.Subscriber]{title: "DEAD", width: 6, right: true, keep: 6, cell: healthCell(deadCell)},
-		column[api.Subscriber]{title: "LAST", width: 8, keep: 5, cell: healthCell(lastCell)},
+		column[api.Subscriber]{title: "LAST", width: 9, keep: 5, cell: healthCell(lastCell)},
 		column[api.Subscriber]{title: "EVENTS", width: 12, flexible: true, keep: 4, cell: func(s *api.Subscriber) cell { return cell{joined(s.Events, " "), plain} }},
 		column[api.Subscriber]{title: "URL", width: 16, flexible: true, keep: 3, cell: func(s *api.Subscriber) cell { return cell{s.URL, dim} }},
 		column[api.Subscriber]{title: "CLIENT", width: 10, keep: 2, cell: func(s *api.Subscriber) cell { return cell{s.ClientID, dim} }},

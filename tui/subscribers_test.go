@@ -147,7 +147,7 @@ func TestFormCreatesWhatWasTyped(t *testing.T) {
 	s.press("c1", "enter")
 	s.send(tea.PasteMsg{Content: "s3cret"})
 	s.miss(t, "s3cret")
-	s.press("enter", "X-Env: prod", "tab", "10s", "enter", "3", "enter", "1s 2m", "enter", "right", "enter", "right", "enter")
+	s.press("enter", "X-Env: prod", "tab", "10s", "enter", "3", "enter", "1s 2m", "enter", "right", "enter", "right", "ctrl+s")
 	want := []api.SubscriberChange{{
 		URL: new("https://a.example/hooks"), Description: new("Réception n° 1"), Events: &[]webhook.Pattern{"order.*", "user.created", "bot.**"},
 		ClientID: new("c1"), Secret: new("s3cret"), Headers: &map[string]string{"X-Env": "prod"}, Timeout: new(api.Duration(10 * time.Second)),
