@@ -529,11 +529,7 @@ func (s *scheduler) arm(l *lane) {
 	}
 	for c := range classes {
 		if l.heldUntil.IsZero() && s.fetchable(l, c) {
-			due := l.storedDue[c]
-			if l.health.held() {
-				due = later(due, until) // nothing but a probe is wanted
-			}
-			sooner(due)
+			sooner(l.storedDue[c])
 		}
 	}
 	if at.IsZero() && !l.heldUntil.IsZero() {
