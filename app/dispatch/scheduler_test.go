@@ -377,3 +377,33 @@ func TestFailedProbeGoesToTheEndOfTheLine(t *testing.T) {
 		t.Errorf("a failed probe leaves its delivery %s, with %d spent and due at %s", r.State, r.Spent, r.NextAttemptAt)
 	}
 }
+
+// TestLaneInAnOutageHoldsOneDeliveryInMemory: many lanes can be in one, for days.
+func TestLaneInAnOutageHoldsOneDeliveryInMemory(t *testing.T) {
+	now := time.Now()
+	s, l := newTestScheduler()
+	l.health.policy = webhook.HoldPolicy{Hold: true, Failures: 1}
+	s.d.outages.put("sub", time.Time{}) // somebody is storing it already
+	e := &webhook.Event{ReceivedAt: now}
+	for _, id := range []webhook.DeliveryID{"1", "2", "3"} {
+		deliveries := []webhook.NewDelivery{{ID: id, SubscriberID: "sub"}}
+		s.announce(e, deliveries)
+		s.accepted(e, deliveries, true)
+	}
+	job, _ := l.take()
+	s.begin(l, job, now)
+	failed := trial{assignment: <-s.jobs}
+	failed.result = webhook.Result{State: webhook.Pending, Spent: 1, Attempt: webhook.Attempt{DeliveryID: job.Delivery, Outcome: webhook.Connect}}
+	s.finished(&failed)
+	if waitingIn(l) != 0 || !firstStored(l).Equal(now) {
+		t.Errorf("%d still wait in memory, and the store is asked at %v", waitingIn(l), firstStored(l))
+	}
+	s.recorded([]trial{failed})
+	if s.room(l, fresh) != 1 || s.room(l, retried) != 1 {
+		t.Errorf("there is room for %d and %d", s.room(l, fresh), s.room(l, retried))
+	}
+	s.hold(l, "probe", held{})
+	if s.room(l, fresh) > 0 || s.room(l, retried) > 0 {
+		t.Error("there is room beside the next probe")
+	}
+}
