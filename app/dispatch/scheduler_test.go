@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -405,5 +406,30 @@ func TestLaneInAnOutageHoldsOneDeliveryInMemory(t *testing.T) {
 	s.hold(l, "probe", held{})
 	if s.room(l, fresh) > 0 || s.room(l, retried) > 0 {
 		t.Error("there is room beside the next probe")
+	}
+}
+
+// TestFreshDeliveriesAndRetriesLeaveRoomToEachOther in memory: neither can keep the
+// other in the store for ever.
+func TestFreshDeliveriesAndRetriesLeaveRoomToEachOther(t *testing.T) {
+	s, l := newTestScheduler()
+	fill := func(c class) (n int) {
+		for s.room(l, c) > 0 {
+			s.hold(l, webhook.DeliveryID(fmt.Sprint(c, n)), held{class: c})
+			n++
+		}
+		return n
+	}
+	if n := fill(fresh); n != laneRoom {
+		t.Errorf("%d fresh ones fit where there are no retries", n)
+	}
+	s, l = newTestScheduler()
+	l.storedDue[retried] = time.Now()
+	if n, m := fill(fresh), fill(retried); n != freshRoom || m < l.worthwhile(retried) {
+		t.Errorf("%d fresh ones leave room for %d retries", n, m)
+	}
+	s, l = newTestScheduler()
+	if n, m := fill(retried), fill(fresh); n != retryRoom || m != laneRoom-retryRoom {
+		t.Errorf("%d retries leave room for %d fresh ones", n, m)
 	}
 }
