@@ -17,6 +17,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,9 @@ type Options struct {
 	// Expressions judge filters and make transforms; nil: there are none, and
 	// subscribers that have some are refused.
 	Expressions *transform.Pool
+	// FilterPatience is how long a publisher waits for all filters of an event
+	// together; zero: 100 ms.
+	FilterPatience time.Duration
 	// Transforms are those of the configuration, in its order; see
 	// [Dispatcher.SetTransforms].
 	Transforms []webhook.Transform
@@ -118,6 +122,7 @@ var (
 
 // New returns a dispatcher that does nothing yet.
 func New(o Options) *Dispatcher {
+	o.FilterPatience = cmp.Or(o.FilterPatience, defaultPatience)
 	d := &Dispatcher{o: o, directory: newDirectory(), sender: sender.New(sender.Options{
 		Transport: o.Transport, Expressions: o.Expressions, Transforms: o.Transforms,
 		Timeout: o.Timeout, AgentID: o.AgentID, UserAgent: o.UserAgent,
@@ -188,7 +193,7 @@ func (d *Dispatcher) SetTransforms(transforms []webhook.Transform) {
 // the key is taken nothing is stored, and the answer tells the first event.
 func (d *Dispatcher) Publish(ctx context.Context, e webhook.Event, key webhook.DedupeKey) (webhook.Accepted, []webhook.NewDelivery, error) {
 	return d.publish(ctx, e, key, func(e *webhook.Event) []webhook.NewDelivery {
-		return d.fanOut(ctx, e, d.directory.match(e))
+		return d.fanOut(ctx, e, d.directory.match(e), d.o.FilterPatience)
 	})
 }
 
@@ -313,7 +318,7 @@ func (d *Dispatcher) UpdateSubscriber(ctx context.Context, id webhook.Subscriber
 		return s, err
 	}
 	s.ID, s.CreatedAt, s.UpdatedAt = old.ID, old.CreatedAt, time.Now()
-	if s.URL != old.URL || s.Active && !old.Active {
+	if repaired(old, &s) {
 		s.FailingSince = time.Time{} // see health.changed
 	}
 	if err := s.ValidateChange(old); err != nil {

@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	// judgePatience is how long a publisher waits for all filters together. What
-	// is not judged by then is judged in the lane of its subscriber, where it
-	// keeps nobody else waiting.
-	judgePatience = 100 * time.Millisecond
+	// defaultPatience is that of [Options.FilterPatience], and replayPatience is how
+	// long is waited where no sender does.
+	defaultPatience = 100 * time.Millisecond
+	replayPatience  = 10 * time.Second
 	// fuseWait is for how long the filter of a subscriber that has run out of
 	// time or memory is left to its lane, at first; the wait doubles each time it
 	// does so again, up to maxFuseWait.
@@ -29,12 +29,13 @@ const (
 )
 
 // fanOut makes the deliveries of the event: one for each of these subscribers,
-// unless its filter does not want the event.
-func (d *Dispatcher) fanOut(ctx context.Context, e *webhook.Event, to []*webhook.Subscriber) []webhook.NewDelivery {
+// unless its filter does not want the event. What is not judged when the patience
+// ends is judged in the lane of its subscriber, where it keeps nobody else waiting.
+func (d *Dispatcher) fanOut(ctx context.Context, e *webhook.Event, to []*webhook.Subscriber, patience time.Duration) []webhook.NewDelivery {
 	if len(to) == 0 {
 		return nil
 	}
-	verdicts := d.askFilters(ctx, e, to)
+	verdicts := d.askFilters(ctx, e, to, patience)
 	deliveries := make([]webhook.NewDelivery, 0, len(to))
 	for i, s := range to {
 		if verdicts != nil && verdicts[i] == refused {
@@ -70,7 +71,7 @@ const (
 
 // askFilters has the filters of the subscribers judge; nil: none of them has one. Equal
 // filters are asked once.
-func (d *Dispatcher) askFilters(ctx context.Context, e *webhook.Event, to []*webhook.Subscriber) []verdict {
+func (d *Dispatcher) askFilters(ctx context.Context, e *webhook.Event, to []*webhook.Subscriber, patience time.Duration) []verdict {
 	asked := map[string][]int{} // filter to places in the list
 	for i, s := range to {
 		if s.Filter != "" {
@@ -80,7 +81,7 @@ func (d *Dispatcher) askFilters(ctx context.Context, e *webhook.Event, to []*web
 	if len(asked) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, judgePatience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	verdicts := make([]verdict, len(to))
 	in := sender.Input(e)
@@ -180,7 +181,7 @@ func (d *Dispatcher) Recipients(ctx context.Context, e *webhook.Event) ([]webhoo
 			break
 		}
 	}
-	return d.fanOut(ctx, e, to), nil
+	return d.fanOut(ctx, e, to, replayPatience), nil
 }
 
 // Recipient returns a delivery of the event, without its id, for this subscriber,

@@ -1,6 +1,8 @@
 package dispatch
 
 import (
+	"maps"
+	"reflect"
 	"time"
 
 	"github.com/pintle/pintle/app/webhook"
@@ -33,9 +35,8 @@ type health struct {
 	policy webhook.HoldPolicy
 	// standing is how much it is trusted.
 	standing standing
-	// url, active, noHold and noAutoPause are terms of the subscriber.
-	url                         string
-	active, noHold, noAutoPause bool
+	// subscriber has the terms that are in force.
+	subscriber *webhook.Subscriber
 
 	// failures is how many attempts in a row have failed, the first of them at
 	// failedAt.
@@ -68,32 +69,34 @@ type health struct {
 // newHealth is that of a subscriber as it was stored. Where it was in an outage it
 // still is, and the first probe may go at once: a restart is a good moment to look.
 func newHealth(s *webhook.Subscriber, policy webhook.HoldPolicy) *health {
-	h := &health{policy: policy, standing: unproven, known: s.FailingSince}
+	h := &health{policy: policy, standing: unproven, known: s.FailingSince, subscriber: s}
 	if policy.Failures > 0 {
 		h.since = s.FailingSince
 	}
-	h.take(s)
 	return h
 }
 
-func (h *health) take(s *webhook.Subscriber) {
-	h.url, h.active, h.noHold, h.noAutoPause = s.URL, s.Active, s.NoHold, s.NoAutoPause
+// repaired reports whether a person has resumed the subscriber, or changed what
+// its requests are made of. Whoever does so expects them to succeed.
+func repaired(old, s *webhook.Subscriber) bool {
+	return s.Active && !old.Active || s.URL != old.URL || s.Secret != old.Secret || s.Signing != old.Signing ||
+		s.Filter != old.Filter || s.Transform != old.Transform || s.Timeout != old.Timeout ||
+		s.Basic != old.Basic || s.TLS != old.TLS || !reflect.DeepEqual(s.OAuth2, old.OAuth2) || !maps.Equal(s.Headers, old.Headers)
 }
 
 // changed takes the subscriber's new terms, and reports whether an outage has
-// ended by them, which is to be stored. A person who resumes it, or has it call
-// another URL, expects it to do well: an outage is over.
+// ended by them, which is to be stored: one is over that was [repaired].
 func (h *health) changed(s *webhook.Subscriber) bool {
-	believed := s.URL != h.url || s.Active && !h.active
+	believed := repaired(h.subscriber, s)
 	held := h.held()
-	h.take(s)
+	h.subscriber = s
 	h.pausing = h.pausing && !s.Active
 	switch {
 	case believed:
 		h.reset()
 	case h.held() && !held:
 		h.probeAt = time.Time{}
-	case h.noHold:
+	case s.NoHold:
 		h.heal()
 	}
 	return h.news()
@@ -110,7 +113,7 @@ func (h *health) reset() {
 }
 
 // held reports whether nothing but probes may be sent.
-func (h *health) held() bool { return !h.since.IsZero() && h.policy.Hold && !h.noHold }
+func (h *health) held() bool { return !h.since.IsZero() && h.policy.Hold && !h.subscriber.NoHold }
 
 // begun notes that an attempt begins, and reports whether it is a probe, which
 // spends no retry.
@@ -264,7 +267,7 @@ func (h *health) width(bound int) int {
 // overdue reports, once, that the outage has lasted so long that the subscriber is
 // to be paused.
 func (h *health) overdue(now time.Time) bool {
-	if h.since.IsZero() || h.policy.PauseAfter == 0 || h.noAutoPause || h.pausing || now.Sub(h.since) < h.policy.PauseAfter {
+	if h.since.IsZero() || h.policy.PauseAfter == 0 || h.subscriber.NoAutoPause || h.pausing || now.Sub(h.since) < h.policy.PauseAfter {
 		return false
 	}
 	h.pausing = true

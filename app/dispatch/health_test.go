@@ -343,10 +343,25 @@ func TestPersonEndsAnOutage(t *testing.T) {
 	if p.ended(webhook.Timeout, probe, p.now); p.held() || p.failures != 1 {
 		t.Error("the probe of before is taken for one of now")
 	}
-	p = newPatient()
-	p.sicken(t)
-	if !p.changed(&moved) || p.held() {
-		t.Error("another URL did not end the outage")
+	for name, change := range map[string]func(*webhook.Subscriber){
+		"url":       func(s *webhook.Subscriber) { s.URL = moved.URL },
+		"secret":    func(s *webhook.Subscriber) { s.Secret = "fresh" },
+		"scheme":    func(s *webhook.Subscriber) { s.Signing = webhook.SigningStripe },
+		"filter":    func(s *webhook.Subscriber) { s.Filter = "." },
+		"transform": func(s *webhook.Subscriber) { s.Transform = "." },
+		"timeout":   func(s *webhook.Subscriber) { s.Timeout = time.Minute },
+		"basic":     func(s *webhook.Subscriber) { s.Basic.Username = "user" },
+		"oauth2":    func(s *webhook.Subscriber) { s.OAuth2.Scopes = []string{"write"} },
+		"tls":       func(s *webhook.Subscriber) { s.TLS.CA = "other" },
+		"headers":   func(s *webhook.Subscriber) { s.Headers = map[string]string{"X-Key": "other"} },
+	} {
+		p := newPatient()
+		p.sicken(t)
+		other := *p.subscriber
+		change(&other)
+		if !p.changed(&other) || p.held() {
+			t.Errorf("another %s did not end the outage", name)
+		}
 	}
 }
 
@@ -357,12 +372,12 @@ func TestHoldCanBeTurnedOffAndOnInAnOutage(t *testing.T) {
 	if p.changed(&s) || p.held() || p.since.IsZero() || p.width(10) != 10 {
 		t.Errorf("off: held %v, since %s, width %d", p.held(), p.since, p.width(10))
 	}
-	s.NoHold = false
-	if p.changed(&s) || !p.held() || !p.next(p.now).IsZero() {
+	on := s
+	on.NoHold = false
+	if p.changed(&on) || !p.held() || !p.next(p.now).IsZero() {
 		t.Errorf("on: held %v, next at %s", p.held(), p.next(p.now))
 	}
 	p.try(webhook.OK)
-	s.NoHold = true
 	if p.changed(&s); p.rate != 0 {
 		t.Error("the rate bounds a subscriber without a hold")
 	}

@@ -163,7 +163,7 @@ func (d *Dispatcher) tellOfPause(paused *webhook.Subscriber) {
 	_ = d.insist(paused.ID, "cannot publish the pause of a subscriber; trying again", func() error {
 		ctx := context.Background()
 		_, _, err := d.publish(ctx, e, key, func(e *webhook.Event) []webhook.NewDelivery {
-			return d.fanOut(ctx, e, d.operators(e.Type, paused))
+			return d.fanOut(ctx, e, d.operators(e.Type, paused), d.o.FilterPatience)
 		})
 		return err
 	})

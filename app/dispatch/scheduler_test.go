@@ -433,3 +433,73 @@ func TestFreshDeliveriesAndRetriesLeaveRoomToEachOther(t *testing.T) {
 		t.Errorf("%d retries leave room for %d fresh ones", n, m)
 	}
 }
+
+// TestOrderBeginsAndEndsWithWhatIsStored: a lane that becomes ordered, or ceases to
+// be, leaves what waits in it to the store, and asks for it as it must from then on.
+func TestOrderBeginsAndEndsWithWhatIsStored(t *testing.T) {
+	now := time.Now()
+	s, l := newTestScheduler()
+	for i, spent := range []int{0, 2} {
+		id := webhook.DeliveryID(fmt.Sprint(i))
+		s.hold(l, id, held{class: l.classOf(spent)})
+		l.push(webhook.Job{Delivery: id, Spent: spent, DueAt: now.Add(-time.Duration(i) * time.Second), Event: &webhook.Event{}})
+	}
+	ordered := *l.subscriber
+	ordered.Ordered = webhook.OrderedStrictly
+	s.changed(&ordered)
+	if waitingIn(l) != 0 || !l.storedDue[fresh].Equal(now.Add(-time.Second)) || !l.storedDue[retried].IsZero() {
+		t.Errorf("ordered: %d wait in memory, the store is asked at %v", waitingIn(l), l.storedDue)
+	}
+	free := ordered
+	free.Ordered = ""
+	s.changed(&free)
+	if l.storedDue[fresh].IsZero() || l.storedDue[retried].IsZero() {
+		t.Errorf("not ordered any more: the store is asked at %v", l.storedDue)
+	}
+}
+
+// TestWhatADeadLetterBlocksIsLookedForWhenItDoesNotAnyMore is about a lane that is
+// busy with another key.
+func TestWhatADeadLetterBlocksIsLookedForWhenItDoesNotAnyMore(t *testing.T) {
+	s, l := newTestScheduler()
+	ordered := *l.subscriber
+	ordered.Ordered = webhook.OrderedStrictly
+	s.changed(&ordered)
+	l = s.lane("sub")
+	l.subscriber = &ordered
+	l.inFlight, l.storedDue = 1, [classes]time.Time{}
+	skipping := ordered
+	skipping.OnDead = webhook.OnDeadSkip
+	s.changed(&skipping)
+	if firstStored(l).IsZero() {
+		t.Error("the store is not asked")
+	}
+}
+
+// TestPlacesAreGivenBackAsTheyWereTaken, though the standing of the lane has changed
+// meanwhile.
+func TestPlacesAreGivenBackAsTheyWereTaken(t *testing.T) {
+	now := time.Now()
+	s, l := newTestScheduler()
+	e := &webhook.Event{ReceivedAt: now}
+	var trials []trial
+	for _, id := range []webhook.DeliveryID{"1", "2"} {
+		deliveries := []webhook.NewDelivery{{ID: id, SubscriberID: "sub"}}
+		s.announce(e, deliveries)
+		s.accepted(e, deliveries, true)
+		job, _ := l.take()
+		s.begin(l, job, now)
+		trials = append(trials, trial{assignment: <-s.jobs, result: webhook.Result{
+			State: webhook.Delivered, Attempt: webhook.Attempt{DeliveryID: id, Outcome: webhook.OK},
+		}})
+	}
+	if s.placed[unproven] != 2 {
+		t.Errorf("taken: %v", s.placed)
+	}
+	for i := range trials {
+		s.finished(&trials[i])
+	}
+	if s.placed != [standings]int{} || l.health.standing != trusted {
+		t.Errorf("left: %v, and the lane is %v", s.placed, l.health.standing)
+	}
+}

@@ -18,7 +18,7 @@ func expressing(t *testing.T) func(*dispatch.Options) {
 	pool := transform.New(transform.Options{Timeout: 5 * time.Second})
 	t.Cleanup(pool.Close)
 	return func(o *dispatch.Options) {
-		o.Expressions = pool
+		o.Expressions, o.FilterPatience = pool, time.Minute
 		o.Policy = webhook.RetryPolicy{Retries: 2, Schedule: webhook.Schedule{time.Millisecond}}
 	}
 }
