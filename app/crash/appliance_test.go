@@ -31,6 +31,9 @@ const (
 	open = 4 * concurrency
 )
 
+// lifePrefix stands before the number of a life in X-Agent-ID.
+const lifePrefix = "life-"
+
 const (
 	senderSecret     = "crash-sender-secret"
 	subscriberSecret = "whsec_Y3Jhc2gtc3Vic2NyaWJlci1zZWNyZXQtMzItYnl0ZXM="
@@ -168,7 +171,7 @@ func (i *installation) start(t *testing.T) *appliance {
 	i.lives++
 	a := &appliance{installation: i, done: make(chan struct{}), started: time.Now()}
 	a.cmd = exec.Command(i.binary, "serve", "--config", i.config)
-	a.cmd.Env = append(environment(), fmt.Sprintf("PINTLE_OUTBOUND_AGENT_ID=life-%d", i.lives))
+	a.cmd.Env = append(environment(), fmt.Sprintf("PINTLE_OUTBOUND_AGENT_ID=%s%d", lifePrefix, i.lives))
 	// A file, and no pipe: nothing but the process itself can then delay its
 	// end.
 	a.cmd.Stdout, a.cmd.Stderr = i.log, i.log

@@ -47,8 +47,18 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	t.Logf("repeat with -rounds %d -seed %d", *rounds, chosen)
 	random := rand.New(rand.NewPCG(chosen, 0))
 
-	receivers := []*receiver{{}, {slow: 5 * time.Millisecond}, {failing: 0.2}}
-	l := newLedger(len(receivers))
+	receivers := []*receiver{
+		{}, {slow: 5 * time.Millisecond}, {failing: 0.2},
+		// One that fails holds up its key, and all senders go on.
+		{terms: terms{ordered: true}, slow: 2 * time.Millisecond, failing: 0.03},
+		{terms: terms{transformed: true}, failing: 0.2},
+		{terms: terms{filtered: true}, failing: 0.2},
+	}
+	var all []terms
+	for _, r := range receivers {
+		all = append(all, r.terms)
+	}
+	l := newLedger(all...)
 	i := install(t, binary(t), t.TempDir())
 	a := i.start(t)
 	slowest := a.ready(t)
@@ -56,8 +66,8 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 		r.ledger, r.number = l, n
 		server := httptest.NewServer(r)
 		t.Cleanup(server.Close)
-		_, err := i.command(t.Context(), "subscribers", "add", server.URL, "--secret", subscriberSecret, "--events", "*")
-		if err != nil {
+		add := []string{"subscribers", "add", server.URL, "--secret", subscriberSecret, "--events", "*"}
+		if _, err := i.command(t.Context(), append(add, r.flags()...)...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -112,6 +122,9 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 		t.Errorf("dead deliveries: %v\n%s", err, dead)
 	}
 	a.stop(t)
+	if left := running(t, i.binary); len(left) > 0 {
+		t.Errorf("processes of the appliance outlive it: %d", left)
+	}
 	checkIntegrity(t, i.database)
 
 	b := l.balance()
@@ -126,6 +139,21 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	if b.acknowledged < *rounds {
 		t.Errorf("only %d events were acknowledged: there was no load that a kill could have hurt", b.acknowledged)
 	}
+}
+
+// flags are those that a subscriber is added with, so that the receiver gets what
+// its terms say.
+func (t terms) flags() (flags []string) {
+	if t.ordered {
+		flags = append(flags, "--ordered", ".data.key")
+	}
+	if t.transformed {
+		flags = append(flags, "--transform", "{made: now, of: .}")
+	}
+	if t.filtered {
+		flags = append(flags, "--filter", passing)
+	}
+	return flags
 }
 
 // report fails the test if there are sentences, and shows the first of them.

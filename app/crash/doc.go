@@ -9,6 +9,10 @@
 // that is built already. The senders are a process of their own too, and the
 // receivers live in the test, so both outlive every appliance.
 //
+// Three of the receivers have promises of their own to be kept: that of one key
+// events come one after the other, that all attempts carry what the transform made
+// first, and that exactly what the filter wants comes.
+//
 // A kill by SIGKILL shows that nothing depends on an orderly end: no promise is
 // made before its commit, and no commit is half done. It does not show what a
 // power cut does, since the kernel keeps what was written and not yet synced;

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,16 +30,42 @@ func sumOf(body []byte) string {
 type promise struct {
 	// Sender is the id that the sender gave the event, ID that of the answer.
 	Sender, ID string
-	// Sum is the digest of the body that subscribers are to receive.
-	Sum string
+	// Sum is the digest of the body that subscribers are to receive, and Canonical
+	// that of the same value as jq writes it.
+	Sum, Canonical string
+	// Passes says whether the filter wants the event.
+	Passes bool
+}
+
+// terms say what a receiver may expect beyond having what was promised.
+type terms struct {
+	// ordered: of each key one after the other, in the order of their places.
+	ordered bool
+	// transformed: the canonical value, inside a body that would be another one if
+	// it were made again.
+	transformed bool
+	// filtered: what passes, and nothing else.
+	filtered bool
+}
+
+func (t terms) wants(p promise) bool { return p.Passes || !t.filtered }
+
+func (t terms) sum(p promise) string {
+	if t.transformed {
+		return p.Canonical
+	}
+	return p.Sum
 }
 
 // A ledger sets what arrived against what was promised.
 type ledger struct {
 	mu       sync.Mutex
 	promises map[string]promise
-	// arrivals are by receiver and by the sender's id.
+	// terms are by receiver, arrivals by receiver and by the sender's id, and orders
+	// by receiver and key.
+	terms    []terms
 	arrivals []map[string]*arrival
+	orders   []map[string]*order
 	// outstanding counts the promises, by receiver, that are still to be kept.
 	outstanding int
 	// complete says that no more promises are made.
@@ -55,13 +82,42 @@ type arrival struct {
 	id, sum string
 	// accepted are the lives of the appliance in which a try was answered with
 	// 200.
-	accepted []string
+	accepted []int
+	// whole is the digest of all that the last first attempt carried, and made the
+	// life that it came from.
+	whole string
+	made  int
 }
 
-func newLedger(receivers int) *ledger {
-	l := &ledger{promises: map[string]promise{}, settled: make(chan struct{}), faulty: make(chan struct{})}
+// An order is how far a receiver has come with the events of a key, whose places
+// count from one.
+type order struct {
+	// latest is the farthest place that has come, in the life; accepted the farthest
+	// that was answered with 200.
+	latest, life, accepted int
+}
+
+// A request is a delivery as it arrives.
+type request struct {
+	// sender is the id that the sender gave the event, and id that of the delivery's
+	// header.
+	sender, id string
+	// sum is the digest of the event, and whole that of the body, which differs where
+	// a transform has put the one into the other.
+	sum, whole string
+	// life is that of the appliance, and attempt the one of the delivery that it says
+	// this is.
+	life, attempt int
+	// key and place are what order goes by.
+	key   string
+	place int
+}
+
+func newLedger(receivers ...terms) *ledger {
+	l := &ledger{promises: map[string]promise{}, terms: receivers, settled: make(chan struct{}), faulty: make(chan struct{})}
 	for range receivers {
 		l.arrivals = append(l.arrivals, map[string]*arrival{})
+		l.orders = append(l.orders, map[string]*order{})
 	}
 	return l
 }
@@ -83,37 +139,80 @@ func (l *ledger) promise(p promise) {
 		if a != nil {
 			l.compareLocked(receiver, p, a.id, a.sum)
 		}
-		if a == nil || len(a.accepted) == 0 {
+		if l.terms[receiver].wants(p) && (a == nil || len(a.accepted) == 0) {
 			l.outstanding++
 		}
 	}
 }
 
-// arrive notes a delivery, from the appliance in one of its lives, and whether it is
-// answered with 200. Only a kill excuses that an accepted one comes again.
-func (l *ledger) arrive(receiver int, sender, id, sum, life string, accepted bool) {
+// arrive notes that a delivery has come, before it is answered: what comes too
+// early is not excused by an answer that is given meanwhile.
+func (l *ledger) arrive(receiver int, r request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a := l.arrivals[receiver][sender]
+	a := l.arrivals[receiver][r.sender]
 	if a == nil {
-		a = &arrival{id: id, sum: sum}
-		l.arrivals[receiver][sender] = a
-	} else if a.id != id || a.sum != sum {
+		a = &arrival{id: r.id, sum: r.sum}
+		l.arrivals[receiver][r.sender] = a
+	} else if a.id != r.id || a.sum != r.sum {
 		l.faultLocked("event %s came to receiver %d as %s with body %s and again as %s with body %s",
-			sender, receiver, a.id, a.sum, id, sum)
+			r.sender, receiver, a.id, a.sum, r.id, r.sum)
 	}
-	p, promised := l.promises[sender]
-	if promised {
-		l.compareLocked(receiver, p, id, sum)
+	if p, promised := l.promises[r.sender]; promised {
+		l.compareLocked(receiver, p, r.id, r.sum)
 	}
-	if !accepted {
-		return
+	if l.terms[receiver].ordered {
+		l.followLocked(receiver, r)
 	}
-	if slices.Contains(a.accepted, life) {
-		l.faultLocked("event %s came to receiver %d as %s and was accepted, and came again in the same %s", sender, receiver, id, life)
+	l.repeatLocked(receiver, a, r)
+}
+
+// followLocked checks that all before the request in its order were answered with
+// 200. It may be one that was: a kill has it come again, as long as the next has not
+// come. What the kernel had of an appliance that is gone may come later still.
+func (l *ledger) followLocked(receiver int, r request) {
+	o := l.orders[receiver][r.key]
+	if o == nil {
+		o = &order{}
+		l.orders[receiver][r.key] = o
 	}
-	a.accepted = append(a.accepted, life)
-	if promised && len(a.accepted) == 1 {
+	switch {
+	case r.place > o.accepted+1:
+		l.faultLocked("event %s came to receiver %d as the %d. of %s, of which it has accepted %d",
+			r.sender, receiver, r.place, r.key, o.accepted)
+	case r.place < o.latest && r.life >= o.life:
+		l.faultLocked("event %s came to receiver %d as the %d. of %s, behind the %d.",
+			r.sender, receiver, r.place, r.key, o.latest)
+	}
+	o.latest, o.life = max(o.latest, r.place), max(o.life, r.life)
+}
+
+// repeatLocked checks that attempts carry what the first one did. Of a first attempt
+// that was not recorded before a kill nobody knows: then there is another first one.
+func (l *ledger) repeatLocked(receiver int, a *arrival, r request) {
+	switch {
+	case r.life < a.made:
+	case r.attempt == 1 && r.life > a.made:
+		a.whole, a.made = r.whole, r.life
+	case r.whole != a.whole:
+		l.faultLocked("event %s came to receiver %d in attempt %d with another body than in the first", r.sender, receiver, r.attempt)
+	}
+}
+
+// accept notes that a delivery which has come is answered with 200. Only a kill
+// excuses that it comes again.
+func (l *ledger) accept(receiver int, r request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.arrivals[receiver][r.sender]
+	if slices.Contains(a.accepted, r.life) {
+		l.faultLocked("event %s came to receiver %d as %s and was accepted, and came again in the same life %d", r.sender, receiver, r.id, r.life)
+	}
+	a.accepted = append(a.accepted, r.life)
+	if o := l.orders[receiver][r.key]; o != nil {
+		o.accepted = max(o.accepted, r.place)
+	}
+	if p, promised := l.promises[r.sender]; promised && l.terms[receiver].wants(p) && len(a.accepted) == 1 {
 		l.outstanding--
 		l.settleLocked()
 	}
@@ -135,9 +234,12 @@ func (l *ledger) fault(format string, args ...any) {
 }
 
 func (l *ledger) compareLocked(receiver int, p promise, id, sum string) {
-	if id != p.ID || sum != p.Sum {
+	if want := l.terms[receiver].sum(p); id != p.ID || sum != want {
 		l.faultLocked("event %s was acknowledged as %s with body %s but came to receiver %d as %s with body %s",
-			p.Sender, p.ID, p.Sum, receiver, id, sum)
+			p.Sender, p.ID, want, receiver, id, sum)
+	}
+	if !l.terms[receiver].wants(p) {
+		l.faultLocked("event %s came to receiver %d, whose filter does not want it", p.Sender, receiver)
 	}
 }
 
@@ -175,7 +277,7 @@ func (l *ledger) balance() balance {
 	b := balance{acknowledged: len(l.promises), faults: l.faults}
 	for receiver, arrivals := range l.arrivals {
 		for sender, p := range l.promises {
-			if a := arrivals[sender]; a == nil || len(a.accepted) == 0 {
+			if a := arrivals[sender]; l.terms[receiver].wants(p) && (a == nil || len(a.accepted) == 0) {
 				b.lost = append(b.lost, fmt.Sprintf("event %s, acknowledged as %s, did not reach receiver %d", sender, p.ID, receiver))
 			}
 		}
@@ -192,6 +294,7 @@ func (l *ledger) balance() balance {
 
 // A receiver answers deliveries and notes them in the ledger.
 type receiver struct {
+	terms
 	ledger *ledger
 	number int
 	// failing is the part of the tries that get 503 for an answer.
@@ -206,26 +309,47 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		// The appliance was killed in the middle; nothing has arrived.
 		return
 	}
-	if err := verify(req.Header, body); err != nil {
+	got, err := r.read(req.Header, body)
+	if err != nil {
 		r.ledger.fault("receiver %d: %v: %.200s", r.number, err, body)
-	}
-	var e struct{ Data struct{ ID string } }
-	if err := json.Unmarshal(body, &e); err != nil || e.Data.ID == "" {
-		r.ledger.fault("receiver %d: not an event of the sender (%v): %.200s", r.number, err, body)
 		return
 	}
+	r.ledger.arrive(r.number, got)
 	if r.slow > 0 {
 		select {
 		case <-time.After(rand.N(r.slow)):
 		case <-req.Context().Done():
 		}
 	}
-	status := http.StatusOK
 	if rand.Float64() < r.failing {
-		status = http.StatusServiceUnavailable
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
 	}
-	r.ledger.arrive(r.number, e.Data.ID, req.Header.Get("webhook-id"), sumOf(body), req.Header.Get("X-Agent-ID"), status == http.StatusOK)
-	w.WriteHeader(status)
+	r.ledger.accept(r.number, got)
+}
+
+// read verifies a delivery and tells what it is.
+func (r *receiver) read(h http.Header, body []byte) (request, error) {
+	got := request{id: h.Get("webhook-id"), whole: sumOf(body)}
+	event := body
+	if r.transformed {
+		var made struct{ Of json.RawMessage }
+		if err := json.Unmarshal(body, &made); err != nil {
+			return got, err
+		}
+		event = made.Of
+	}
+	got.sum = sumOf(event)
+	var e struct{ Data data }
+	err := json.Unmarshal(event, &e)
+	got.sender, got.key, got.place = e.Data.ID, e.Data.Key, e.Data.Place
+	life, errLife := strconv.Atoi(strings.TrimPrefix(h.Get("X-Agent-ID"), lifePrefix))
+	attempt, errAttempt := strconv.Atoi(h.Get("X-Agent-Attempt"))
+	got.life, got.attempt = life, attempt
+	if err == nil && got.sender == "" {
+		err = errors.New("not an event of the sender")
+	}
+	return got, errors.Join(err, errLife, errAttempt, verify(h, body))
 }
 
 func verify(h http.Header, body []byte) error {
@@ -237,74 +361,170 @@ func verify(h http.Header, body []byte) error {
 
 // The ledger is what all the rest relies on, so it has to be seen to fail.
 func TestTheLedgerNoticesEveryBrokenPromise(t *testing.T) {
-	kept := promise{Sender: "a", ID: "evt_1", Sum: "x"}
+	kept := promise{Sender: "a", ID: "evt_1", Sum: "x", Canonical: "c", Passes: true}
+	// came is the event as it arrives in a life, made again if it is a first attempt.
+	came := func(life int) request {
+		return request{sender: "a", id: "evt_1", sum: "x", whole: "x", life: life, attempt: 1}
+	}
+	made := func(life, attempt int, whole string) request {
+		return request{sender: "a", id: "evt_1", sum: "c", whole: whole, life: life, attempt: attempt}
+	}
+	at := func(place, life int) request {
+		id := strconv.Itoa(place)
+		return request{sender: id, id: "evt_" + id, sum: "x", whole: "x", life: life, attempt: 1, key: "k", place: place}
+	}
+	accept := func(l *ledger, receiver int, r request) {
+		l.arrive(receiver, r)
+		l.accept(receiver, r)
+	}
+	promiseOf := func(places ...int) (promises []promise) {
+		for _, place := range places {
+			r := at(place, 0)
+			promises = append(promises, promise{Sender: r.sender, ID: r.id, Sum: r.sum, Passes: true})
+		}
+		return promises
+	}
+	two := []terms{{}, {}}
 	for name, c := range map[string]struct {
-		play func(l *ledger)
-		want balance
+		receivers []terms
+		promises  []promise
+		play      func(l *ledger)
+		want      balance
 	}{
 		"kept before and after the acknowledgement": {
-			func(l *ledger) {
-				l.arrive(0, "a", "evt_1", "x", "life-1", true)
+			two, nil, func(l *ledger) {
+				accept(l, 0, came(1))
 				l.promise(kept)
-				l.arrive(1, "a", "evt_1", "x", "life-1", false)
-				l.arrive(1, "a", "evt_1", "x", "life-1", true)
+				l.arrive(1, came(1))
+				accept(l, 1, came(1))
 			},
 			balance{acknowledged: 1, delivered: 2},
 		},
 		"lost at one of two": {
-			func(l *ledger) { l.promise(kept); l.arrive(0, "a", "evt_1", "x", "life-1", true) },
+			two, []promise{kept}, func(l *ledger) { accept(l, 0, came(1)) },
 			balance{acknowledged: 1, delivered: 1, lost: make([]string, 1)},
 		},
 		"refused by the receiver and not retried": {
-			func(l *ledger) {
-				l.arrive(0, "a", "evt_1", "x", "life-1", false)
+			two, nil, func(l *ledger) {
+				l.arrive(0, came(1))
 				l.promise(kept)
-				l.arrive(1, "a", "evt_1", "x", "life-1", true)
+				accept(l, 1, came(1))
 			},
 			balance{acknowledged: 1, delivered: 1, lost: make([]string, 1)},
 		},
 		"repeated after a kill": {
-			func(l *ledger) {
-				l.promise(kept)
-				l.arrive(0, "a", "evt_1", "x", "life-1", true)
-				l.arrive(0, "a", "evt_1", "x", "life-2", true)
-				l.arrive(1, "a", "evt_1", "x", "life-1", true)
+			two, []promise{kept}, func(l *ledger) {
+				accept(l, 0, came(1))
+				accept(l, 0, came(2))
+				accept(l, 1, came(1))
 			},
 			balance{acknowledged: 1, delivered: 3, repeats: 1},
 		},
 		"repeated without a kill": {
-			func(l *ledger) {
-				l.promise(kept)
-				l.arrive(0, "a", "evt_1", "x", "life-1", true)
-				l.arrive(0, "a", "evt_1", "x", "life-1", true)
-				l.arrive(1, "a", "evt_1", "x", "life-1", true)
+			two, []promise{kept}, func(l *ledger) {
+				accept(l, 0, came(1))
+				accept(l, 0, came(1))
+				accept(l, 1, came(1))
 			},
 			balance{acknowledged: 1, delivered: 3, repeats: 1, faults: make([]string, 1)},
 		},
 		"another id in the acknowledgement of a repeat": {
-			func(l *ledger) {
-				l.promise(kept)
-				l.promise(promise{Sender: "a", ID: "evt_2", Sum: "x"})
-				l.arrive(0, "a", "evt_1", "x", "life-1", true)
-				l.arrive(1, "a", "evt_1", "x", "life-1", true)
+			two, []promise{kept, {Sender: "a", ID: "evt_2", Sum: "x", Canonical: "c", Passes: true}}, func(l *ledger) {
+				accept(l, 0, came(1))
+				accept(l, 1, came(1))
 			},
 			balance{acknowledged: 1, delivered: 2, faults: make([]string, 1)},
 		},
 		"another body": {
-			func(l *ledger) {
-				l.arrive(0, "a", "evt_1", "y", "life-1", true)
+			two, nil, func(l *ledger) {
+				accept(l, 0, request{sender: "a", id: "evt_1", sum: "y", life: 1, attempt: 1})
 				l.promise(kept)
-				l.arrive(1, "a", "evt_1", "x", "life-1", true)
+				accept(l, 1, came(1))
 			},
 			balance{acknowledged: 1, delivered: 2, faults: make([]string, 1)},
 		},
 		"never acknowledged": {
-			func(l *ledger) { l.arrive(0, "b", "evt_2", "x", "life-1", true) },
+			two, nil, func(l *ledger) { accept(l, 0, request{sender: "b", id: "evt_2", sum: "x", life: 1, attempt: 1}) },
 			balance{delivered: 1, strangers: make([]string, 1)},
+		},
+		"in order, with a refusal and a kill": {
+			[]terms{{ordered: true}}, promiseOf(1, 2), func(l *ledger) {
+				l.arrive(0, at(1, 1))
+				accept(l, 0, at(1, 1))
+				accept(l, 0, at(1, 2))
+				accept(l, 0, at(2, 2))
+				l.arrive(0, at(1, 1)) // what the kernel had of the first life
+			},
+			balance{acknowledged: 2, delivered: 3, repeats: 1},
+		},
+		"out of order": {
+			[]terms{{ordered: true}}, promiseOf(1, 2), func(l *ledger) {
+				accept(l, 0, at(2, 1))
+				accept(l, 0, at(1, 2))
+			},
+			balance{acknowledged: 2, delivered: 2, faults: make([]string, 2)},
+		},
+		"in order, but before the answer to the one before": {
+			[]terms{{ordered: true}}, promiseOf(1, 2), func(l *ledger) {
+				l.arrive(0, at(1, 1))
+				l.arrive(0, at(2, 1))
+				l.accept(0, at(1, 1))
+				l.accept(0, at(2, 1))
+			},
+			balance{acknowledged: 2, delivered: 2, faults: make([]string, 1)},
+		},
+		"repeated behind the next": {
+			[]terms{{ordered: true}}, promiseOf(1, 2), func(l *ledger) {
+				accept(l, 0, at(1, 1))
+				accept(l, 0, at(2, 1))
+				accept(l, 0, at(1, 2))
+			},
+			balance{acknowledged: 2, delivered: 3, repeats: 1, faults: make([]string, 1)},
+		},
+		"transformed once, and after a kill once more": {
+			[]terms{{transformed: true}}, []promise{kept}, func(l *ledger) {
+				l.arrive(0, made(1, 1, "p"))
+				l.arrive(0, made(2, 1, "q"))
+				accept(l, 0, made(2, 2, "q"))
+			},
+			balance{acknowledged: 1, delivered: 1},
+		},
+		"transformed for each attempt": {
+			[]terms{{transformed: true}}, []promise{kept}, func(l *ledger) {
+				l.arrive(0, made(1, 1, "p"))
+				accept(l, 0, made(1, 2, "q"))
+			},
+			balance{acknowledged: 1, delivered: 1, faults: make([]string, 1)},
+		},
+		"transformed again after a kill, though the first attempt was recorded": {
+			[]terms{{transformed: true}}, []promise{kept}, func(l *ledger) {
+				l.arrive(0, made(1, 1, "p"))
+				accept(l, 0, made(2, 2, "q"))
+			},
+			balance{acknowledged: 1, delivered: 1, faults: make([]string, 1)},
+		},
+		"not transformed": {
+			[]terms{{transformed: true}}, []promise{kept}, func(l *ledger) { accept(l, 0, came(1)) },
+			balance{acknowledged: 1, delivered: 1, faults: make([]string, 1)},
+		},
+		"kept away by the filter": {
+			[]terms{{filtered: true}}, []promise{{Sender: "a", ID: "evt_1"}}, func(*ledger) {},
+			balance{acknowledged: 1},
+		},
+		"not kept away by the filter": {
+			[]terms{{filtered: true}}, []promise{{Sender: "a", ID: "evt_1", Sum: "x"}}, func(l *ledger) { accept(l, 0, came(1)) },
+			balance{acknowledged: 1, delivered: 1, faults: make([]string, 1)},
+		},
+		"lost in the filter": {
+			[]terms{{filtered: true}}, []promise{kept}, func(*ledger) {},
+			balance{acknowledged: 1, lost: make([]string, 1)},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLedger(2)
+			l := newLedger(c.receivers...)
+			for _, p := range c.promises {
+				l.promise(p)
+			}
 			c.play(l)
 			l.noMore()
 			b := l.balance()

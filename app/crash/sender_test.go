@@ -36,7 +36,22 @@ const (
 	// repeatWithin is how old these are at most, well inside the window in
 	// which the appliance takes their timestamps.
 	repeatWithin = 2 * time.Minute
+	// keys is how many orders the events of a sender stand in. It sends one event
+	// after the other, so the places of those of one key say in which order they were
+	// accepted.
+	keys = 4
+	// passing is the filter that [data.passes] agrees with.
+	passing = ".data.place % 3 != 0"
 )
+
+// data is that of an event.
+type data struct {
+	ID    string
+	Key   string
+	Place int
+}
+
+func (d data) passes() bool { return d.Place%3 != 0 }
 
 // An orderToSend is what the sender reads before it begins.
 type orderToSend struct {
@@ -188,13 +203,16 @@ func (s *sender) run(ctx context.Context) {
 // sendNew makes an event and sends it until it is acknowledged.
 func (s *sender) sendNew(n int) {
 	id := fmt.Sprintf("sender-%d-%d", s.number, n)
-	now := time.Now()
+	d := data{ID: id, Key: fmt.Sprintf("sender-%d of %d", s.number, n%keys), Place: n/keys + 1}
+	now, pad := time.Now(), s.pad()
 	e := webhook.Event{
 		Type: "crash.sent", Timestamp: now.Unix(),
-		Data: fmt.Appendf(nil, `{"id":%q, "pad":%q}`, id, s.pad()),
+		Data: fmt.Appendf(nil, `{"id":%q, "key":%q, "place":%d, "pad":%q}`, d.ID, d.Key, d.Place, pad),
 	}
 	body := fmt.Appendf(nil, `{"id":%q,"event":%q,"timestamp":%d,"data":%s}`, id, e.Type, e.Timestamp, e.Data)
-	p := promise{Sender: id, Sum: sumOf(e.Body())}
+	canonical := fmt.Appendf(nil, `{"data":{"id":%q,"key":%q,"pad":%q,"place":%d},"event":%q,"timestamp":%d}`,
+		d.ID, d.Key, pad, d.Place, e.Type, e.Timestamp)
+	p := promise{Sender: id, Sum: sumOf(e.Body()), Canonical: sumOf(canonical), Passes: d.passes()}
 	answer, tries := s.post(body)
 	p.ID = answer.ID
 	switch {
