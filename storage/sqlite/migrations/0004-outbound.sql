@@ -53,8 +53,8 @@ CREATE TABLE tallies_4 (
   subscriber_id INTEGER NOT NULL,
   outcome       TEXT    NOT NULL,                -- that of the last attempt if pending or dead, else ''
   code          INTEGER NOT NULL,                -- likewise; 0 without an answer
-  count         INTEGER NOT NULL,
   fingerprint   TEXT    NOT NULL DEFAULT '',     -- that of the delivery if dead, else ''
+  count         INTEGER NOT NULL,
   PRIMARY KEY (state, subscriber_id, outcome, code, fingerprint)
 ) STRICT, WITHOUT ROWID;
 
