@@ -69,18 +69,22 @@ func (b *beyond) due(e *env) string {
 
 // particularLine says what is special about the delivery; empty: nothing is.
 func (d *delivery) particularLine(e *env, w int) string {
-	order, held, judged := "", "", ""
+	order, held, judged, made := "", "", "", ""
+	r := info
 	if d.shown.OrderKey != "" {
 		order = "order key " + text.Cut(d.shown.OrderKey, max(w/3, 10))
 	}
 	if g := d.beyond.gate; g != nil && d.shown.State == webhook.Pending {
-		held = gateName(g.Name) + " " + string(g.Verdict) + ": " + g.Reason
+		held, r = gateName(g.Name)+" "+string(g.Verdict)+": "+g.Reason, warn
 	}
 	if d.shown.Unjudged {
-		judged = "the filter has not been asked yet"
+		judged, r = "the filter has not been asked yet", warn
 	}
-	if line := sentence(order, judged, held); line != "" {
-		return e.paint(warn, text.Cut(" "+line, w))
+	if d.shown.Transformed {
+		made = "a transform made the body"
+	}
+	if line := sentence(order, judged, made, held); line != "" {
+		return e.paint(r, text.Cut(" "+line, w))
 	}
 	return ""
 }
@@ -104,8 +108,13 @@ func (d *delivery) eventLines(e *env, w int) []string {
 	if body := d.eventBody(); body != "" {
 		return append(lines, bodyLines(body, w, d.wrap)...)
 	}
-	if err := d.beyond.eventLoader.err; err != nil {
-		return append(lines, failed(e, err, w)...)
+	return append(lines, waiting(e, &d.beyond.eventLoader, w)...)
+}
+
+// diff lays out what the transform has made of the event.
+func (d *delivery) diff(e *env, w int) []string {
+	if body := d.eventBody(); body != "" {
+		return diffLines(e, body, d.shown.RequestBody, w, d.wrap)
 	}
-	return append(lines, e.paint(dim, "loading …"))
+	return waiting(e, &d.beyond.eventLoader, w)
 }

@@ -70,18 +70,19 @@ func TestAnAttemptThatSentNothingShowsNoRequest(t *testing.T) {
 	d.miss(t, "POST https", "in_8812")
 }
 
-func TestTheNextDeliveryIsNotHeldByTheGateOfThePreviousOne(t *testing.T) {
-	d := drive(t, inOutage)
-	d.keys("3 " + strings.Repeat("j ", 10) + "enter")
-	d.see(t, "held until")
+// TestTheNextDeliveryHasNothingOfThePreviousOne: neither its event nor the gate
+// that held it, not even before there are others.
+func TestTheNextDeliveryHasNothingOfThePreviousOne(t *testing.T) {
+	d := drive(t, inOutage, func(_ *Options, f *fake) {
+		f.transformed = "{}"
+		next := &f.deliveries[9]
+		next.State, next.SubscriberPaused, next.NextAttemptAt = webhook.Pending, false, api.Time{Time: began.Add(time.Hour)}
+	})
+	d.keys("3 " + strings.Repeat("j ", 10) + "enter tab tab")
+	d.see(t, "held until", `"event": "`+d.fake.deliveries[10].EventType)
 	d.fake.held = false
 	d.keys("K")
-	d.fake.mu.Lock()
-	d.fake.deliveries[9].State, d.fake.deliveries[9].NextAttemptAt = webhook.Pending, api.Time{Time: began.Add(time.Hour)}
-	d.fake.deliveries[9].SubscriberPaused = false
-	d.fake.mu.Unlock()
-	d.beats(4)
-	d.see(t, "next at 15:02:31")
+	d.see(t, "next at 15:02:31", `"event": "`+d.fake.deliveries[9].EventType)
 	d.miss(t, "held until")
 	d.send(tea.WindowSizeMsg{Width: 40, Height: 10})
 	d.check(t)

@@ -50,6 +50,7 @@ func newDead(e *env) *dead {
 				return c.DeliveriesPage(ctx, api.DeliveryFilter{State: webhook.Dead, Q: query}, page)
 			}, deliveryColumns(e)...),
 	}
+	d.flat.terms = "sub: type: outcome: code: fingerprint: since: until:"
 	d.flat.none = cell{e.glyphs.ok + " No dead letters.", good}
 	return d
 }
@@ -375,7 +376,19 @@ func (d *dead) render(e *env, w, h int) []string {
 		line += " · " + text.Count(int64(n)) + " marked"
 	}
 	lines := []string{e.paint(dim, text.Cut(" "+line+" · by subscriber and cause, v shows each", w))}
-	return append(lines, d.groups.render(e, w, h-1)...)
+	// The list cuts the cause, as a rule, and two may differ only at the end.
+	g := d.groups.current()
+	if text.Width(cause(g)) <= w/3 || h < 8 {
+		return append(lines, d.groups.render(e, w, h-1)...)
+	}
+	says := wrapped(text.Cut(cause(g), 3*w), w-4)
+	says = says[:min(len(says), h-6)]
+	lines = append(lines, d.groups.render(e, w, min(h-len(says)-2, len(d.groups.rows)+1))...)
+	lines = append(lines, "")
+	for _, line := range says {
+		lines = append(lines, "   "+e.paint(outcome(g.Outcome), line))
+	}
+	return lines
 }
 
 // paces are how many are sent in a second, as a dialog offers them.

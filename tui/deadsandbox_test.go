@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -109,6 +110,20 @@ func TestGroupsAreToldApartByWhatWentWrong(t *testing.T) {
 	expect(t, c.replays, []api.DeadReplay{{DeadFilter: want}})
 	d.press("esc", "g", "enter")
 	expect(t, c.queries[len(c.queries)-1:], []string{`dead sub:sub_1 outcome:dns fingerprint:"lookup …: a \"b\" \\ c"`})
+}
+
+// TestTheCauseOfAGroupIsReadToItsEnd: two may differ only there.
+func TestTheCauseOfAGroupIsReadToItsEnd(t *testing.T) {
+	at := api.Time{Time: began}
+	group := api.DeadGroup{SubscriberID: "sub_1", SubscriberName: "acme", Outcome: webhook.Transformation, Fingerprint: "cannot iterate over: null", Count: 1, Oldest: at, Newest: at}
+	other := group
+	other.Fingerprint = "cannot iterate over: number\x1b[31m" + strings.Repeat(" and more", 30)
+	d := driveAt(t, &letterbox{groups: []api.DeadGroup{group, other}}, deadTab, 80, 24)
+	d.see(t, "transform: cannot iterate over: null")
+	d.press("j")
+	d.see(t, `transform: cannot iterate over: number\x1b[31m`)
+	d.miss(t, "null")
+	d.fits(t)
 }
 
 func TestReplayOfAGroupShowsTheExactCountAndSelectsExactlyTheGroup(t *testing.T) {

@@ -1,14 +1,12 @@
 package tui
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -24,10 +22,11 @@ const (
 	requestPane pane = iota
 	responsePane
 	eventPane
+	diffPane // only where a transform made the body
 	paneCount
 )
 
-var paneNames = [paneCount]string{"Request", "Response", "Event"}
+var paneNames = [paneCount]string{"Request", "Response", "Event", "Transform diff"}
 
 // delivery is one delivery: what came of each attempt, what was sent and what
 // came back, and what happens next.
@@ -79,6 +78,7 @@ func (d *delivery) load(e *env) tea.Cmd {
 				d.attempt = len(detail.Attempts) - 1
 			}
 			d.attempt = min(max(d.attempt, 0), max(len(detail.Attempts)-1, 0))
+			d.pane = min(d.pane, d.panes()-1)
 			d.laidFor = ""
 			return d.beyond.load(e, &d.shown, func() { d.laidFor = "" })
 		}))
@@ -110,9 +110,9 @@ func (d *delivery) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 	case "k", "up":
 		d.choose(d.attempt - 1)
 	case "tab", "right", "l":
-		d.pane, d.top, d.hit = (d.pane+1)%paneCount, 0, 0
+		d.pane, d.top, d.hit = (d.pane+1)%d.panes(), 0, 0
 	case "shift+tab", "left", "h":
-		d.pane, d.top, d.hit = (d.pane+paneCount-1)%paneCount, 0, 0
+		d.pane, d.top, d.hit = (d.pane+d.panes()-1)%d.panes(), 0, 0
 	case "pgdown", "ctrl+f", "space":
 		d.top += d.paneRoom
 	case "pgup", "ctrl+b":
@@ -170,6 +170,14 @@ func (d *delivery) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 	return nil, true
 }
 
+// panes is how many panes there are.
+func (d *delivery) panes() pane {
+	if d.shown.Transformed {
+		return paneCount
+	}
+	return diffPane
+}
+
 func (d *delivery) choose(attempt int) {
 	d.attempt = min(max(attempt, 0), max(len(d.shown.Attempts)-1, 0))
 	d.latest = d.attempt == len(d.shown.Attempts)-1
@@ -225,22 +233,6 @@ func (d *delivery) body() string {
 	}
 	return d.shown.RequestBody
 }
-
-// curl writes the attempt as a command that sends the same once more.
-func (d *delivery) curl() string {
-	var b strings.Builder
-	b.WriteString("curl -sS -X POST " + quoted(d.shown.URL))
-	if a := d.now(); a != nil {
-		for _, h := range a.RequestHeader {
-			b.WriteString(" \\\n  -H " + quoted(h.Name+": "+h.Value))
-		}
-	}
-	b.WriteString(" \\\n  --data-binary " + quoted(d.shown.RequestBody))
-	return b.String()
-}
-
-// quoted makes one word of it for a shell, whatever stands in it.
-func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 func (d *delivery) render(e *env, w, h int) []string {
 	s := &d.shown
@@ -422,7 +414,7 @@ func result(a *api.Attempt) string {
 func (d *delivery) paneTitle(e *env, w int) string {
 	var b strings.Builder
 	used := 0
-	for p, name := range paneNames {
+	for p, name := range paneNames[:d.panes()] {
 		label := " " + name + " "
 		used += text.Width(label)
 		if pane(p) == d.pane {
@@ -457,11 +449,13 @@ func (d *delivery) layout(e *env, w int) []string {
 	switch {
 	case d.pane == eventPane:
 		return d.eventLines(e, w)
+	case d.pane == diffPane:
+		return d.diff(e, w)
 	case a == nil:
 		return []string{e.paint(dim, "nothing was sent yet")}
 	case d.pane == requestPane && a.Outcome == webhook.Transformation:
 		for _, line := range text.Lines("Nothing was sent: "+result(a), w, true) {
-			lines = append(lines, e.paint(warn, line))
+			lines = append(lines, e.paint(outcome(a.Outcome), line))
 		}
 		return lines
 	case d.pane == requestPane:
@@ -489,74 +483,6 @@ func (d *delivery) layout(e *env, w int) []string {
 	lines = append(lines, bodyLines(a.ResponseBody, w, d.wrap)...)
 	if len(a.ResponseBody) >= keptBody {
 		lines = append(lines, "", e.paint(warn, text.Cut("The appliance keeps no more than this beginning of an answer.", w)))
-	}
-	return lines
-}
-
-// headLines lays out the head of a request or of an answer.
-func headLines(e *env, headers []api.Header, w int, wrap bool) []string {
-	var lines []string
-	for _, h := range headers {
-		name := text.Cut(h.Name, 30)
-		for i, v := range text.Lines(h.Value, max(w-text.Width(name)-2, 8), wrap) {
-			if i == 0 {
-				lines = append(lines, cutPainted(e.paint(keyName, name)+": "+v, w))
-			} else {
-				lines = append(lines, cutPainted(text.Spaces(text.Width(name)+2)+v, w))
-			}
-		}
-	}
-	return lines
-}
-
-// keptBody is how much of an answer the appliance keeps, less the part of a
-// character that it may have had to leave out at the end.
-const keptBody = 16<<10 - utf8.UTFMax
-
-// maxIndented is how deep JSON is indented: deeper, the white space would be
-// most of it, and grow with the square of the text.
-const maxIndented = 64
-
-// bodyLines lays a body out; JSON is indented.
-func bodyLines(body string, w int, wrap bool) []string {
-	if len(body) <= text.MaxShown && depth(body) <= maxIndented {
-		var indented bytes.Buffer
-		if json.Indent(&indented, []byte(body), "", "  ") == nil {
-			body = indented.String()
-		}
-	}
-	return text.Lines(body, w, wrap)
-}
-
-// depth is how deep brackets are nested at most. Those in strings count too,
-// which only makes it an upper bound.
-func depth(body string) int {
-	now, most := 0, 0
-	for i := range len(body) {
-		switch body[i] {
-		case '[', '{':
-			now++
-			most = max(most, now)
-		case ']', '}':
-			now--
-		}
-	}
-	return most
-}
-
-// waiting is what a screen shows before it knows anything.
-func waiting(e *env, l *loader, w int) []string {
-	if l.err != nil {
-		return append([]string{""}, failed(e, l.err, w)...)
-	}
-	return []string{"", e.paint(dim, "   loading …")}
-}
-
-// failed says in full why a request failed: its cause is often at the end.
-func failed(e *env, err error, w int) []string {
-	lines := wrapped(reason(err), max(w-4, 1))
-	for i := range lines {
-		lines[i] = "   " + e.paint(bad, text.Cut(lines[i], w-3))
 	}
 	return lines
 }

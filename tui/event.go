@@ -83,7 +83,11 @@ func (v *event) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 	case "w":
 		v.wrap, v.hit = !v.wrap, 0
 	case "e":
-		return e.open(newExplained(e, v.id)), true
+		first := webhook.SubscriberID("")
+		if row != nil {
+			first = row.SubscriberID
+		}
+		return e.open(newExplained(e, v.id, first)), true
 	case "E":
 		return e.compose(v.shown.Type, v.shown.Data), true
 	case "y":

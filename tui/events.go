@@ -79,7 +79,7 @@ func (v *events) press(e *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
 	case name == "enter":
 		return e.open(newEvent(e, row.ID, v.list)), true
 	case name == "e":
-		return e.open(newExplained(e, row.ID)), true
+		return e.open(newExplained(e, row.ID, "")), true
 	case name == "d":
 		return e.goTo(deliveriesTab, string(row.ID)), true
 	case name == "y":

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -239,14 +240,16 @@ func (v *explanation) plain(e *env) string {
 // explained is what became of an event at every subscriber.
 type explained struct {
 	id webhook.EventID
+	// first is the subscriber that the cursor begins on; empty: the first one.
+	first webhook.SubscriberID
 
 	loader
 	shown api.EventExplanation
 	rows  *list[api.Explanation]
 }
 
-func newExplained(e *env, id webhook.EventID) *explained {
-	return &explained{id: id, rows: newList(func(x *api.Explanation) string { return string(x.SubscriberID) },
+func newExplained(e *env, id webhook.EventID, first webhook.SubscriberID) *explained {
+	return &explained{id: id, first: first, rows: newList(func(x *api.Explanation) string { return string(x.SubscriberID) },
 		column[api.Explanation]{title: "SUBSCRIBER", width: 14, flexible: true, keep: 9, cell: func(x *api.Explanation) cell { return cell{explainedName(x), plain} }},
 		column[api.Explanation]{title: "VERDICT", width: 20, keep: 10, cell: func(x *api.Explanation) cell { return verdictCell(e, x) }},
 		column[api.Explanation]{title: "WHY", width: 24, flexible: true, keep: 8, cell: func(x *api.Explanation) cell { return cell{x.Summary, plain} }},
@@ -281,6 +284,10 @@ func (v *explained) load(e *env) tea.Cmd {
 		func(shown api.EventExplanation) tea.Cmd {
 			v.shown = shown
 			v.rows.setRows(shown.Subscribers)
+			if at := slices.IndexFunc(shown.Subscribers, func(x api.Explanation) bool { return x.SubscriberID == v.first }); at >= 0 {
+				v.rows.move(at - v.rows.cursor)
+			}
+			v.first = ""
 			return nil
 		})
 }

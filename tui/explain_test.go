@@ -95,6 +95,24 @@ func TestAnEventIsExplainedForEachSubscriber(t *testing.T) {
 	}
 }
 
+// TestARowOfAnEventIsExplainedFirst: the cursor is on it, and is then free.
+func TestARowOfAnEventIsExplainedFirst(t *testing.T) {
+	for at := range 2 {
+		d := drive(t)
+		d.fake.deliveries[0].SubscriberID = d.fake.subscribers[at].ID
+		d.keys("2 enter e")
+		rows := d.screen().(*explained).rows
+		if got := rows.current().SubscriberID; got != d.fake.subscribers[at].ID {
+			t.Errorf("the cursor is on %s, want %s", got, d.fake.subscribers[at].ID)
+		}
+		d.keys("g")
+		d.beats(4)
+		if rows.cursor != 0 {
+			t.Error("it goes back there by itself")
+		}
+	}
+}
+
 func TestTheGateThatStopsIsNamedBeforeOneThatWaits(t *testing.T) {
 	gates := func(verdicts ...webhook.Verdict) []api.Gate {
 		var gates []api.Gate

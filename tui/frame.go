@@ -216,3 +216,20 @@ func keyLine(e *env, keys []binding, w int) string {
 	}
 	return b.String()
 }
+
+// waiting is what a screen shows before it knows anything.
+func waiting(e *env, l *loader, w int) []string {
+	if l.err != nil {
+		return append([]string{""}, failed(e, l.err, w)...)
+	}
+	return []string{"", e.paint(dim, "   loading …")}
+}
+
+// failed says in full why a request failed: its cause is often at the end.
+func failed(e *env, err error, w int) []string {
+	lines := wrapped(reason(err), max(w-4, 1))
+	for i := range lines {
+		lines[i] = "   " + e.paint(bad, text.Cut(lines[i], w-3))
+	}
+	return lines
+}

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pintle/pintle/app"
+	"github.com/pintle/pintle/app/admin/api"
 	"github.com/pintle/pintle/app/admin/client"
 	"github.com/pintle/pintle/app/config"
 	receivers "github.com/pintle/pintle/app/sandbox"
@@ -115,4 +117,34 @@ func TestFromTheFirstSubscriberToTheReplayOfADeadLetter(t *testing.T) {
 	term.until(t, `1 dead letter is on the way again`)
 	term.press(t, "3")
 	term.until(t, `acme-billing +✓ delivered +200[^\n]*\n[^\n]*acme-billing +✓ delivered +200`)
+}
+
+// TestFromAnEventThatDidNotArriveToWhy asks a real appliance.
+func TestFromAnEventThatDidNotArriveToWhy(t *testing.T) {
+	receiver := httptest.NewServer(receivers.NewReceiver(receivers.ReceiverOptions{}))
+	t.Cleanup(receiver.Close)
+	admin := appliance(t)
+	for name, pattern := range map[string]webhook.Pattern{"acme-billing": "order.*", "globex-crm": "invoice.*"} {
+		s, err := admin.AddSubscriber(t.Context(), api.SubscriberChange{URL: &receiver.URL, Description: &name, Events: &[]webhook.Pattern{pattern}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "globex-crm" {
+			if _, err := admin.PauseSubscriber(t.Context(), s.ID, "moving house"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := admin.Publish(t.Context(), api.Publish{Event: "invoice.paid", Data: json.RawMessage("{}")}); err != nil {
+		t.Fatal(err)
+	}
+	term := run(t, 120, 40, []string{"TERM=xterm-256color"}, func(o *Options, _ *fake) { o.Client, o.Now = admin, time.Now })
+	term.press(t, "2")
+	term.until(t, "invoice.paid")
+	term.press(t, "e")
+	term.until(t, `globex-crm +◔ waits: active(?s:.*)acme-billing +✗ stops: pattern`)
+	term.press(t, "G\r")
+	term.until(t, `✗ pattern +STOPS`)
+	term.press(t, "\x1bg\r")
+	term.until(t, `◔ active +WAITS(?s:.*)story(?s:.*)made`)
 }

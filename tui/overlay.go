@@ -10,6 +10,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/pintle/pintle/app/webhook"
 	"github.com/pintle/pintle/tui/text"
 )
 
@@ -219,10 +220,15 @@ type help struct {
 type helpPart struct {
 	name string
 	keys []binding
+	// outcomes says that the keys are outcomes, each in its colour.
+	outcomes bool
 }
 
 func newHelp(s screen) *help {
-	return &help{parts: []helpPart{{text.Clean(s.title()), s.keys()}, {"Lists", listKeys()}, {"Everywhere", globalKeys()}}}
+	return &help{parts: []helpPart{
+		{name: text.Clean(s.title()), keys: s.keys()}, {name: "Lists", keys: listKeys()},
+		{name: "Outcomes, as in the filter outcome:timeout", keys: outcomeWords(), outcomes: true}, {name: "Everywhere", keys: globalKeys()},
+	}}
 }
 
 func (h *help) press(_ *env, key tea.KeyPressMsg) (tea.Cmd, bool) {
@@ -258,8 +264,12 @@ func (h *help) render(e *env, w, height int) []string {
 		}
 		plainLines, lines = append(plainLines, part.name), append(lines, e.paint(heading, part.name))
 		for _, k := range part.keys {
+			r := keyName
+			if part.outcomes {
+				r = outcome(webhook.Outcome(k.key))
+			}
 			plainLines = append(plainLines, "  "+text.Fit(k.key, 18)+" "+k.does)
-			lines = append(lines, "  "+e.paint(keyName, text.Fit(k.key, 18))+" "+k.does)
+			lines = append(lines, "  "+e.paint(r, text.Fit(k.key, 18))+" "+k.does)
 		}
 	}
 	inner := max(boxWidth(w, plainLines...), min(30, w-6))

@@ -23,6 +23,7 @@ const (
 	good           // it worked
 	warn           // it may yet work
 	bad            // it did not
+	ours           // it did not, and the receiver is not to blame
 	info           // what is going on
 	keyName        // a key to press
 	heading        // the name of a column or a part
@@ -53,6 +54,7 @@ func newStyles(dark bool) *styles {
 		good:      style().Foreground(colour("2", "10")),
 		warn:      style().Foreground(colour("3", "11")),
 		bad:       style().Foreground(colour("1", "9")).Bold(true),
+		ours:      style().Foreground(colour("5", "13")),
 		info:      style().Foreground(colour("4", "12")),
 		keyName:   style().Foreground(colour("6", "14")),
 		heading:   style().Bold(true).Foreground(colour("4", "12")),
@@ -122,9 +124,31 @@ func outcome(o webhook.Outcome) role {
 	case webhook.Interrupted, "":
 		return dim
 	case webhook.Transformation:
-		return warn // nothing was sent: what is wrong is not the receiver
+		return ours
 	}
 	return bad
+}
+
+// outcomeWords says what each outcome means.
+func outcomeWords() []binding {
+	words := map[webhook.Outcome]string{
+		webhook.OK:             "answered with 2xx",
+		webhook.HTTPStatus:     "answered with another status",
+		webhook.Timeout:        "no whole answer in time",
+		webhook.DNS:            "the name has no address",
+		webhook.Connect:        "no connection, or no token to bear",
+		webhook.TLS:            "no trust: certificate or handshake",
+		webhook.Reset:          "the connection broke off",
+		webhook.Blocked:        "an address that may not be called",
+		webhook.TooLarge:       "the head of the answer is too large",
+		webhook.Transformation: "a filter or transform failed: nothing was sent",
+		webhook.Interrupted:    "the appliance stopped meanwhile",
+	}
+	var list []binding
+	for _, o := range webhook.Outcomes() {
+		list = append(list, binding{string(o), words[o]})
+	}
+	return list
 }
 
 // paintedWidth is how many cells a painted line takes.

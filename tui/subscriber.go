@@ -32,6 +32,12 @@ func newSubscriber(e *env, id webhook.SubscriberID) *subscriber {
 	s.latest.seek("sub:" + string(id))
 	// Which subscriber it is goes without saying here.
 	s.latest.hidden = true
+	s.latest.column("NEXT").cell = func(d *api.Delivery) cell {
+		if s.shown.Held && d.State == webhook.Pending && !d.SubscriberPaused {
+			return cell{"held", bad}
+		}
+		return nextCell(e, d)
+	}
 	s.latest.columns = slices.DeleteFunc(s.latest.columns, func(c column[api.Delivery]) bool { return c.title == "SUBSCRIBER" })
 	return s
 }
@@ -150,6 +156,11 @@ func outage(e *env, s *api.Subscriber) string {
 	return line
 }
 
+// shortOutage is outage for a list, which has the state beside it.
+func shortOutage(e *env, s *api.Subscriber) string {
+	return strings.NewReplacer("outage for ", "", "next probe in ", "probe ", "next probe", "probe").Replace(outage(e, s))
+}
+
 // fields lays out all that is known of the subscriber.
 func (s *subscriber) fields(e *env, w int) []string {
 	sub := &s.shown
@@ -178,6 +189,10 @@ func (s *subscriber) fields(e *env, w int) []string {
 		add("Outage", "since "+moment(sub.FailingSince)+" UTC", bad)
 	}
 	s.health(add)
+	// What is set stands before what is as everywhere.
+	for _, f := range particulars(sub) {
+		add(f.name, f.value, f.role)
+	}
 	show("Description", sub.Description, "none")
 	show("Client", sub.ClientID, "none: only events of no client in particular")
 	if len(sub.Headers) == 0 {
@@ -204,9 +219,6 @@ func (s *subscriber) fields(e *env, w int) []string {
 	show("Timeout", timeout, "the configured one")
 	show("Concurrency", concurrency, "the configured one")
 	show("4xx is final", final, "no: it is tried again")
-	for _, f := range particulars(sub) {
-		add(f.name, f.value, f.role)
-	}
 	secret := "$ shows it · i issues a new one"
 	if sub.OldSecretUntil.After(e.now()) {
 		secret += " · the old one signs too until " + moment(sub.OldSecretUntil) + " UTC"

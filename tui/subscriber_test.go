@@ -61,10 +61,55 @@ func TestWhatIsSetIsSeen(t *testing.T) {
 		"as c-1 at https://id.example/token · hooks more · https://api.example", "with a certificate of its own · authorities of its own", "no: an outage spends retries")
 	s.miss(t, "hush-hush")
 	s.check(t)
+	// It is seen in a small window too, before what is as everywhere.
+	s.send(tea.WindowSizeMsg{Width: 80, Height: 24})
+	s.see(t, "Filter ")
+	s.miss(t, "Description ")
 }
 
 func TestAnExpressionThatFailedIsNotTheReceiversFault(t *testing.T) {
-	if outcome(webhook.Transformation) == outcome(webhook.Timeout) || outcome(webhook.Transformation) == outcome(webhook.OK) {
-		t.Error("it looks like one")
+	for _, o := range webhook.Outcomes() {
+		if o != webhook.Transformation && outcome(o) == outcome(webhook.Transformation) {
+			t.Errorf("it looks like %s", o)
+		}
 	}
+}
+
+func TestTheHelpSaysWhatEachOutcomeMeans(t *testing.T) {
+	d := drive(t)
+	d.send(tea.WindowSizeMsg{Width: 80, Height: 70})
+	d.keys("3 ?")
+	for _, o := range webhook.Outcomes() {
+		d.see(t, "  "+string(o)+" ")
+	}
+	for _, b := range outcomeWords() {
+		if b.does == "" {
+			t.Errorf("nothing is said of %s", b.key)
+		}
+	}
+}
+
+func TestTheListSaysWhyASubscriberReceivesNothing(t *testing.T) {
+	held, paused := acme(), acme()
+	held.Held, held.FailingSince, held.ProbeAt = true, api.Time{Time: began.Add(-150 * time.Second)}, api.Time{Time: began.Add(34 * time.Second)}
+	paused.ID, paused.Active, paused.PausedReason = "sub_0000", false, "410 Gone"
+	s := sit(t, &desk{subscribers: []api.Subscriber{held, paused}})
+	s.send(tea.WindowSizeMsg{Width: 120, Height: 24})
+	s.see(t, "2m30s · probe 34s", "410 Gone")
+	s.now = s.now.Add(time.Minute)
+	s.see(t, "3m30s · probe now")
+}
+
+// TestWhatIsHeldIsNotCalledDue: what an outage holds is due, as a rule.
+func TestWhatIsHeldIsNotCalledDue(t *testing.T) {
+	d := drive(t)
+	s := &d.fake.subscribers[0]
+	s.Held, s.FailingSince, s.ProbeAt = true, api.Time{Time: began}, api.Time{Time: began.Add(time.Minute)}
+	d.send(tea.WindowSizeMsg{Width: 120, Height: 40})
+	d.keys("4 enter")
+	d.see(t, " held ")
+	d.miss(t, " now ")
+	s.Held = false
+	d.beats(4)
+	d.miss(t, " held ")
 }

@@ -55,10 +55,18 @@ func accessFields(s *api.Subscriber) []*field {
 		newLine("oauth2_token_url", "OAuth2 URL", s.OAuth2TokenURL, "Where bearer tokens are got, by the client credentials grant. Empty: none are sent.", func(v string) error {
 			return rule("oauth2_token_url", webhook.Subscriber{OAuth2: webhook.OAuth2{TokenURL: strings.TrimSpace(v)}})
 		}),
-		newLine("oauth2_client_id", "OAuth2 client", s.OAuth2ClientID, "The client id that tokens are asked for with.", nil),
-		newLine("oauth2_client_secret", "OAuth2 secret", s.OAuth2ClientSecret, "The client secret that goes with it."+keeps, nil).hide(),
-		newLine("oauth2_scopes", "OAuth2 scopes", strings.Join(s.OAuth2Scopes, " "), "The scopes that are asked for, between spaces. Empty: those that the server gives.", nil),
-		newLine("oauth2_audience", "Audience", s.OAuth2Audience, "Sent as the parameter audience, which some servers want.", nil),
+		newLine("oauth2_client_id", "OAuth2 client", s.OAuth2ClientID, "The client id that tokens are asked for with.", func(v string) error {
+			return oauth2Rule("oauth2_client_id", v, webhook.OAuth2{ClientID: strings.TrimSpace(v)})
+		}),
+		newLine("oauth2_client_secret", "OAuth2 secret", s.OAuth2ClientSecret, "The client secret that goes with it."+keeps, func(v string) error {
+			return oauth2Rule("oauth2_client_secret", v, webhook.OAuth2{ClientSecret: webhook.Secret(strings.TrimSpace(v))})
+		}).hide(),
+		newLine("oauth2_scopes", "OAuth2 scopes", strings.Join(s.OAuth2Scopes, " "), "The scopes that are asked for, between spaces. Empty: those that the server gives.", func(v string) error {
+			return oauth2Rule("oauth2_scopes", v, webhook.OAuth2{Scopes: words(v)})
+		}),
+		newLine("oauth2_audience", "Audience", s.OAuth2Audience, "Sent as the parameter audience, which some servers want.", func(v string) error {
+			return oauth2Rule("oauth2_audience", v, webhook.OAuth2{Audience: strings.TrimSpace(v)})
+		}),
 		newLines("tls_cert", "Certificate", s.TLSCert, "The certificate chain that is shown to the receiver, in PEM. Empty: none. Tab goes on.", func(v string) error {
 			return rule("tls_cert", webhook.Subscriber{TLS: webhook.ClientTLS{Cert: v, Key: webhook.Secret(v)}})
 		}).under("TLS"),
@@ -69,6 +77,16 @@ func accessFields(s *api.Subscriber) []*field {
 			return rule("tls_ca", webhook.Subscriber{TLS: webhook.ClientTLS{CA: v}})
 		}),
 	}
+}
+
+// oauth2Rule is what the domain says of one field beside a token URL. Whether an
+// empty one is needed depends on the others, and is for the appliance to say.
+func oauth2Rule(name, value string, o webhook.OAuth2) error {
+	if strings.TrimSpace(value) == "" {
+		return nil
+	}
+	o.TokenURL = "https://token.invalid/"
+	return rule(name, webhook.Subscriber{OAuth2: o})
 }
 
 func parseRate(s string) (float64, error) {

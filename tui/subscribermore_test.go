@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"strings"
 	"testing"
 
 	tea "charm.land/bubbletea/v2"
@@ -123,4 +124,61 @@ func TestTheLessUsualFieldsStandUnderHeadings(t *testing.T) {
 	s.press("E")
 	s.see(t, "─ pace and outages ─", "─ filter and transform ─", "─ order ─", "─ signature and credentials ─", "─ TLS ─")
 	s.check(t)
+}
+
+func TestPgDnAndPgUpGoFromPartToPart(t *testing.T) {
+	s := sit(t, &desk{})
+	s.press("n", "tab")
+	f := s.screen().(*form)
+	var seen []string
+	for range 6 {
+		seen = append(seen, f.fields[f.focus].name)
+		s.press("pgdown")
+	}
+	s.press("down", "pgup", "pgup")
+	seen = append(seen, f.fields[f.focus].name)
+	for range 6 {
+		s.press("pgup")
+	}
+	seen = append(seen, f.fields[f.focus].name)
+	if want := []string{"description", "rate_limit", "filter", "ordered", "scheme", "tls_cert", "scheme", "url"}; !cmp.Equal(seen, want) {
+		t.Errorf("it goes by %v, want %v", seen, want)
+	}
+}
+
+func TestTheCursorIsWhereTheFaultOfAnExpressionIs(t *testing.T) {
+	for fault, want := range map[string][2]int{
+		"line 9, column 4: unexpected token": {8, 3}, "line 1, column 1: empty": {0, 0}, "line 77, column 900: odd": {11, 2}, "it takes too long": {11, 2},
+	} {
+		s := sit(t, &desk{subscribers: []api.Subscriber{acme()}, refuse: refusal{"filter": fault}})
+		s.press("n")
+		s.put(t, "url", "https://a.example")
+		s.put(t, "events", "*")
+		s.put(t, "filter", strings.Repeat("支付 and\n", 11)+"ok")
+		s.press("ctrl+s")
+		area := &s.screen().(*form).field("filter").area
+		if got := [2]int{area.Line(), area.Column()}; got != want {
+			t.Errorf("%s: the cursor is at %v, want %v", fault, got, want)
+		}
+		s.see(t, "! "+fault)
+		s.check(t)
+	}
+}
+
+func TestWhatCanBeSaidOfCredentialsIsSaidAtOnce(t *testing.T) {
+	for name, bad := range map[string]string{
+		"oauth2_token_url": "ftp://id.example", "oauth2_client_id": strings.Repeat("x", 5000), "oauth2_client_secret": strings.Repeat("x", 5000), "oauth2_scopes": `a"b`,
+		"oauth2_audience": strings.Repeat("x", 5000), "basic_username": "a:b", "rate_limit": "-1", "tls_ca": strings.Repeat("x", 100_000),
+	} {
+		s := sit(t, &desk{})
+		s.press("n")
+		s.put(t, "url", "https://a.example")
+		s.put(t, "events", "*")
+		s.put(t, name, bad)
+		s.press("ctrl+s")
+		f, still := s.screen().(*form)
+		if !still || f.field(name).fault == "" {
+			t.Errorf("%s: no fault is found:\n%s", name, s.text())
+		}
+	}
 }

@@ -19,7 +19,7 @@ type subscribers struct {
 	*pager[api.Subscriber]
 }
 
-func newSubscribers(_ *env) *subscribers {
+func newSubscribers(e *env) *subscribers {
 	return &subscribers{newPager("subscriber", "subscribers", func(s *api.Subscriber) string { return string(s.ID) },
 		func(ctx context.Context, c Client, query string, page api.PageQuery) (api.List[api.Subscriber], error) {
 			found, err := c.SubscribersPage(ctx, page)
@@ -35,6 +35,9 @@ func newSubscribers(_ *env) *subscribers {
 		column[api.Subscriber]{title: "DEAD", width: 6, right: true, keep: 6, cell: healthCell(deadCell)},
 		column[api.Subscriber]{title: "LAST", width: 9, keep: 5, cell: healthCell(lastCell)},
 		column[api.Subscriber]{title: "EVENTS", width: 12, flexible: true, keep: 4, cell: func(s *api.Subscriber) cell { return cell{joined(s.Events, " "), plain} }},
+		column[api.Subscriber]{title: "WHY", width: 22, flexible: true, keep: 3, cell: func(s *api.Subscriber) cell {
+			return cell{sentence(s.PausedReason, shortOutage(e, s)), receiving(s).role}
+		}},
 		column[api.Subscriber]{title: "URL", width: 16, flexible: true, keep: 3, cell: func(s *api.Subscriber) cell { return cell{s.URL, dim} }},
 		column[api.Subscriber]{title: "CLIENT", width: 10, keep: 2, cell: func(s *api.Subscriber) cell { return cell{s.ClientID, dim} }},
 		column[api.Subscriber]{title: "ID", width: 30, keep: 1, cell: func(s *api.Subscriber) cell { return cell{string(s.ID), dim} }},
