@@ -86,7 +86,7 @@ func (d *Dispatcher) judge(t *trial, now time.Time) {
 	case code == http.StatusGone:
 		r.State, t.gone = webhook.Dead, true
 		return
-	case subscriber.FinalOn4xx && code >= 400 && code <= 499 && !transient(code):
+	case subscriber.FinalOn4xx && code >= 400 && code <= 499 && !transient(subscriber, code):
 		r.State = webhook.Dead
 		return
 	case t.assignment.probe:
@@ -105,7 +105,14 @@ func (d *Dispatcher) judge(t *trial, now time.Time) {
 	r.State, r.NextAttemptAt = webhook.Pending, now.Add(wait).Truncate(time.Millisecond).Add(time.Millisecond)
 }
 
-// transient reports whether a status 4xx says that a later try may do.
-func transient(code int) bool {
-	return code == http.StatusRequestTimeout || code == http.StatusTooEarly || code == http.StatusTooManyRequests
+// transient reports whether a status 4xx says that a later try may do: one does,
+// with a new token, where the receiver has refused the present one before its end.
+func transient(subscriber *webhook.Subscriber, code int) bool {
+	switch code {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true
+	case http.StatusUnauthorized:
+		return subscriber.OAuth2.TokenURL != ""
+	}
+	return false
 }

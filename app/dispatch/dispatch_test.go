@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,6 +58,11 @@ func (r *receiver) RoundTrip(request *http.Request) (*http.Response, error) {
 	body, err := io.ReadAll(request.Body)
 	if err != nil {
 		return nil, err
+	}
+	if request.URL.Path == "/token" {
+		answer := status(200, "Content-Type", "application/json")
+		answer.Body = io.NopCloser(strings.NewReader(`{"access_token":"token","token_type":"Bearer","expires_in":3600}`))
+		return answer, nil
 	}
 	r.mu.Lock()
 	id := request.Header["X-Agent-Delivery"][0]
@@ -323,6 +329,35 @@ func TestAnswersAreJudged(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRefusedTokenIsNotFinal: a token can be revoked before its end, which is no
+// fault of the delivery, even where an answer 4xx is final.
+func TestRefusedTokenIsNotFinal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, store := start(t, &receiver{answer: func(_ *http.Request, try int) (*http.Response, error) {
+			if try == 1 {
+				return status(401), nil
+			}
+			return status(200), nil
+		}})
+		terms := func(s *webhook.Subscriber) { s.FinalOn4xx = true }
+		subscribe(t, d, "https://plain.example", terms)
+		subscribe(t, d, "https://oauth2.example", terms, func(s *webhook.Subscriber) {
+			s.OAuth2 = webhook.OAuth2{TokenURL: "https://oauth2.example/token", ClientID: "pintle", ClientSecret: "secret"}
+		})
+		deliveries := publish(t, d, "1")
+		time.Sleep(2 * time.Second)
+		settle()
+		var states []webhook.State
+		for _, delivery := range deliveries {
+			states = append(states, find(t, store, delivery.ID).State)
+		}
+		slices.Sort(states)
+		if !slices.Equal(states, []webhook.State{webhook.Dead, webhook.Delivered}) {
+			t.Errorf("they are %v, want one dead and, with a new token, one delivered", states)
+		}
+	})
 }
 
 func TestRetryAfterHoldsTheWholeSubscriber(t *testing.T) {

@@ -125,6 +125,8 @@ func outageGate(s *webhook.Subscriber, lane *webhook.LaneState) webhook.Gate {
 		return passes(webhook.GateOutage, "nothing has succeeded since %s, but its deliveries are not held", shown(s.FailingSince))
 	case lane.Rate > 0:
 		return passes(webhook.GateOutage, "an outage is over; deliveries go out at a rising rate, now %s a second", strconv.FormatFloat(lane.Rate, 'g', 4, 64))
+	case lane.Failures == 1:
+		return passes(webhook.GateOutage, "the last attempt failed; that is no outage yet")
 	case lane.Failures > 0:
 		return passes(webhook.GateOutage, "the last %d attempts failed; that is no outage yet", lane.Failures)
 	}
@@ -153,7 +155,7 @@ func (d *Dispatcher) orderGate(ctx context.Context, s *webhook.Subscriber, deliv
 		}
 		first := before.Items[len(before.Items)-1]
 		if state == webhook.Dead {
-			return waits(webhook.GateOrder, time.Time{}, "%s before it, of the same key %s, is dead: send it again, cancel or purge it, or set on_dead to skip", first.ID, delivery.OrderKey), nil
+			return waits(webhook.GateOrder, time.Time{}, "%s before it, of the same key %s, is dead: send it again, purge it, or set on_dead to skip", first.ID, delivery.OrderKey), nil
 		}
 		return waits(webhook.GateOrder, time.Time{}, "%s before it, of the same key %s, is still pending", first.ID, delivery.OrderKey), nil
 	}

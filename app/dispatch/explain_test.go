@@ -114,6 +114,13 @@ func TestExplainTellsWhatAPendingDeliveryWaitsFor(t *testing.T) {
 				if g.Name == name && g.Until.IsZero() == c.until {
 					t.Errorf("%s waits until %v", name, g.Until)
 				}
+				// The summary of an explanation relies on it.
+				if (g.Name == webhook.GateRetryAfter || g.Name == webhook.GateRate) && c.until && g.Verdict == webhook.Waits && !strings.Contains(g.Reason, g.Until.UTC().Format(time.DateTime)) {
+					t.Errorf("%s waits until %v, and says: %s", name, g.Until, g.Reason)
+				}
+				if strings.Contains(g.Reason, "last 1 ") {
+					t.Errorf("%s: %s says: %s", name, g.Name, g.Reason)
+				}
 			}
 		})
 	}
@@ -130,7 +137,8 @@ func TestExplainNamesTheDeadLetterThatBlocks(t *testing.T) {
 		publish(t, d, "2")
 		last := find(t, store, publish(t, d, "3")[0].ID)
 		g := gates(t, d, store, last.EventID, s.ID, &last)[webhook.GateOrder]
-		if g.Verdict != webhook.Waits || !strings.Contains(g.Reason, string(head.ID)) || !strings.Contains(g.Reason, "dead") {
+		if g.Verdict != webhook.Waits || !strings.Contains(g.Reason, string(head.ID)) || !strings.Contains(g.Reason, "dead") ||
+			strings.Contains(g.Reason, "cancel") { // which a dead letter cannot be
 			t.Errorf("it says %s: %s", g.Verdict, g.Reason)
 		}
 	})

@@ -134,14 +134,25 @@ func parseFault(source string, err error) error {
 // compileFault finds the place of a fault that the compiler names without one.
 func compileFault(source string, err error) error {
 	reason := readable(err.Error())
-	_, name, found := strings.Cut(reason, "not defined: ")
-	if found {
+	var names []string
+	if _, name, found := strings.Cut(reason, "not defined: "); found {
 		name, _, _ = strings.Cut(name, "/")
-		if offset := firstUse(source, name); offset >= 0 {
-			return faultAt(source, offset, reason)
+		names = []string{name}
+	} else if strings.HasPrefix(reason, "cannot load module") {
+		names = []string{"import", "include"}
+	} else if strings.HasPrefix(reason, "input(s)/0") {
+		names = []string{"input", "inputs"}
+	}
+	first := -1
+	for _, name := range names {
+		if offset := firstUse(source, name); offset >= 0 && (first < 0 || offset < first) {
+			first = offset
 		}
 	}
-	return &SyntaxError{Reason: reason}
+	if first < 0 {
+		return &SyntaxError{Reason: reason}
+	}
+	return faultAt(source, first, reason)
 }
 
 // firstUse returns where the name of a function or a variable stands first in the
@@ -154,14 +165,9 @@ func firstUse(source, name string) int {
 		}
 		i += from
 		end := i + len(name)
-		before, after := byte(' '), byte(' ')
-		if i > 0 {
-			before = source[i-1]
-		}
-		if end < len(source) {
-			after = source[end]
-		}
-		if !wordByte(before) && before != '.' && before != '$' && !wordByte(after) {
+		before, after := source[:i], source[end:]
+		if !strings.HasSuffix(before, ".") && !strings.HasSuffix(before, "$") && !strings.HasSuffix(before, "::") && !strings.HasPrefix(after, "::") &&
+			(before == "" || !wordByte(before[i-1])) && (after == "" || !wordByte(after[0])) {
 			return i
 		}
 		from = end
@@ -169,7 +175,7 @@ func firstUse(source, name string) int {
 }
 
 func wordByte(c byte) bool {
-	return c == '_' || c == ':' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+	return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
 // A cache keeps what was compiled, by its source: as much as fits into a share of

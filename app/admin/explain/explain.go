@@ -115,7 +115,8 @@ func (f *Facts) pending() string {
 		}
 		return fmt.Sprintf("Waits: %s is at %s%s.", f.try(f.Delivery.Spent+1), shown(gate.Until), last)
 	}
-	return "Waits: " + phrase(gate.Reason) + until("; until ", gate.Until) + "."
+	// Of these gates, the reason says until when.
+	return "Waits: " + phrase(gate.Reason) + "."
 }
 
 // unsent says why there is no delivery.

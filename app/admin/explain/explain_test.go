@@ -83,7 +83,7 @@ func TestSummaryIsTheAnswerInASentence(t *testing.T) {
 			gate(webhook.GateActive, webhook.Passes, "", 0), gate(webhook.GateOutage, webhook.Waits, "x", time.Minute), gate(webhook.GateSchedule, webhook.Waits, "x", time.Second)),
 			"Waits: the subscriber is in an outage since 2025-01-02 11:59:00Z; the next probe is at 2025-01-02 12:01:00Z."},
 		{facts(func(*explain.Facts) {}, gate(webhook.GateOrder, webhook.Waits, "Something is before it.", 0)), "Waits: something is before it."},
-		{facts(func(*explain.Facts) {}, gate(webhook.GateRate, webhook.Waits, "its rate is low", time.Minute)), "Waits: its rate is low; until 2025-01-02 12:01:00Z."},
+		{facts(func(*explain.Facts) {}, gate(webhook.GateRate, webhook.Waits, "its rate allows the next request at noon", time.Minute)), "Waits: its rate allows the next request at noon."},
 
 		{facts(without, gate(webhook.GateClient, webhook.Stops, "x", 0)), "Not sent: the event is another client's."},
 		{facts(without, gate(webhook.GatePattern, webhook.Stops, "x", 0), gate(webhook.GateFilter, webhook.Stops, "x", 0)), "Not sent: none of its patterns selects order.created."},
