@@ -57,7 +57,8 @@ func newListen(g *globals) *cobra.Command {
 			"answers 401 where one is wrong.\n\n" +
 			"It fails every request if it is only told how to fail (--status, --reset,\n" +
 			"--garbage, --hang), and those that --fail or --fail-rate picks otherwise;\n" +
-			"--delay and what is said of the answer's header and body apply to all. It runs until it is interrupted, or until --count requests have come.",
+			"--delay and what is said of the answer's header and body apply to all.\n" +
+			"It runs until it is interrupted, or until --count requests have come.",
 		Example: "pintle listen --secret whsec_…\n" +
 			"pintle listen --fail 2 --status 503 --retry-after 10s\n" +
 			"pintle listen --fail-rate 0.1 --delay 2s\n" +

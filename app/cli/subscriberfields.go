@@ -87,14 +87,14 @@ func (f *subscriberFlags) register(cmd *cobra.Command) {
 		flags.StringVar(&f.texts[i], field.flag, "", field.usage)
 	}
 	flags.StringSliceVar(&f.events, "events", nil, "patterns of the types received: order.created, order.*, order.**; repeat or separate by commas (default for a new one: *)")
-	flags.BoolVar(&f.active, "active", true, "with --active=false, it begins paused")
+	flags.BoolVar(&f.active, "active", true, "--active=false pauses it")
 	flags.StringArrayVar(&f.headers, "headers", nil, "header sent with every delivery, 'Name: value'; repeat for more")
 	flags.StringArrayVar(&f.header, "header", nil, "the same as --headers")
 	flags.StringVar(&f.timeout, "timeout", "", "time for a whole request, at most 60s (default: outbound.timeout)")
 	flags.IntVar(&f.concurrency, "concurrency", 0, "requests in flight at most (default: outbound.concurrency)")
 	flags.Float64Var(&f.rateLimit, "rate-limit", 0, "requests per second that begin at most (default: no bound)")
 	flags.StringSliceVar(&f.schedule, "schedule", nil, "the wait before each retry: 1s,5s,30s (default: outbound.schedule)")
-	flags.BoolVar(&f.finalOn4xx, "final-on-4xx", false, "an answer 4xx is final, save 408, 425 and 429")
+	flags.BoolVar(&f.finalOn4xx, "final-on-4xx", false, "an answer 4xx is final, save 408, 425 and 429, and 401 under OAuth2")
 	flags.StringVar(&f.scheme, "scheme", "", "form of X-Agent-Signature: plain or stripe (default: plain)")
 	flags.StringVar(&f.ordered, "ordered", "", "deliver the events of one key in order: the jq path of the key, such as .data.order_id, or true for all events (default: no order)")
 	flags.StringVar(&f.onDead, "on-dead", "", "with --ordered, what a dead letter does to the later events of its key: block or skip (default: block)")
@@ -107,9 +107,16 @@ func (f *subscriberFlags) register(cmd *cobra.Command) {
 func (f *subscriberFlags) change(cmd *cobra.Command) (api.SubscriberChange, error) {
 	var c api.SubscriberChange
 	given := cmd.Flags().Changed
+	var fromInput string
 	for i, field := range textFields() {
 		if field.mayBeIn {
 			var err error
+			if f.texts[i] == "@-" {
+				if fromInput != "" {
+					return c, fmt.Errorf("--%s and --%s cannot both come from standard input", fromInput, field.flag)
+				}
+				fromInput = field.flag
+			}
 			if f.texts[i], err = fromFile(cmd, f.texts[i]); err != nil {
 				return c, fmt.Errorf("--%s: %w", field.flag, err)
 			}

@@ -116,6 +116,9 @@ func TestValueOfAFlagComesFromStandardInput(t *testing.T) {
 	if s := r.add(t, "--secret", "@-"); s.Secret != "yes" {
 		t.Errorf("the secret is %q", s.Secret)
 	}
+	if _, _, err := r.run(t, "subscribers", "add", "https://a.example/", "--filter", "@-", "--transform", "@-"); exitStatus(err) != exitUsage || !strings.Contains(err.Error(), "--filter and --transform cannot both") {
+		t.Errorf("two values from one input: %v", err)
+	}
 	if _, _, err := r.run(t, "subscribers", "add", "https://a.example/", "--filter", "@"+filepath.Join(t.TempDir(), "none.jq")); exitStatus(err) != exitUsage || !strings.Contains(err.Error(), "--filter: open ") {
 		t.Errorf("a file that is not there: %v", err)
 	}

@@ -61,7 +61,8 @@ type Subscriber struct {
 	// Schedule replaces outbound.schedule, and with it the number of retries;
 	// empty: outbound.schedule.
 	Schedule Schedule
-	// FinalOn4xx makes an answer 4xx final, save 408, 425 and 429.
+	// FinalOn4xx makes an answer 4xx final, save 408, 425 and 429, and
+	// 401 where there is an OAuth2 token, which may have been revoked.
 	FinalOn4xx bool
 	// RateLimit is how many requests begin in a second at most, evenly spaced;
 	// zero: no bound.

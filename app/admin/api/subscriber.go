@@ -96,7 +96,7 @@ type SubscriberChange struct {
 	Timeout     *Duration          `json:"timeout,omitempty" nullable:"true" doc:"of a whole request, at most 60s; a string such as 5s, or whole seconds" example:"5s"`
 	Concurrency *int               `json:"concurrency,omitempty" nullable:"true" doc:"requests in flight at most"`
 	Schedule    *[]Duration        `json:"schedule,omitempty" nullable:"true" doc:"the wait before each retry"`
-	FinalOn4xx  *bool              `json:"final_on_4xx,omitempty" doc:"makes an answer 4xx final, save 408, 425 and 429"`
+	FinalOn4xx  *bool              `json:"final_on_4xx,omitempty" doc:"makes an answer 4xx final, save 408, 425 and 429, and 401 under OAuth2"`
 	RateLimit   *float64           `json:"rate_limit,omitempty" nullable:"true" doc:"requests per second that begin at most, evenly spaced; 0: no bound"`
 	Scheme      *webhook.Signing   `json:"scheme,omitempty" nullable:"true" enum:"plain,stripe" doc:"the form of X-Agent-Signature"`
 	Filter      *string            `json:"filter,omitempty" nullable:"true" doc:"a jq expression: only events for which it is true are delivered" example:".data.amount > 100"`
