@@ -85,7 +85,10 @@ type lane struct {
 	again map[webhook.DeliveryID]time.Time
 	// busy are the order keys of which one delivery is under way: in flight, or
 	// not yet recorded.
-	busy     map[string]bool
+	busy map[string]bool
+	// full are those of which the store may have more that is due, as there was no
+	// room for it.
+	full     map[string]bool
 	waiting  bool // stands in scheduler.turns
 	wanting  bool // stands in scheduler.wanted
 	position int  // in scheduler.alarms, or -1
@@ -178,10 +181,11 @@ func (l *lane) room(c class) int {
 	return laneRoom - len(l.known)
 }
 
-// worthwhile is how much room there must be, so that a fetch is worth its while.
+// worthwhile is how much room there must be, so that a fetch is worth its while. An
+// ordered lane looks for other keys when all it has waits behind what is under way.
 func (l *lane) worthwhile(c class) int {
 	switch {
-	case l.health.held():
+	case l.health.held(), l.ordered() && !l.begins():
 		return 1
 	case c == retried:
 		return retryRoom / 2

@@ -358,3 +358,69 @@ func TestDeadHeadDoesWhatOnDeadSays(t *testing.T) {
 		})
 	}
 }
+
+// TestSlowKeyLeavesRoomToTheOthers: however much waits of one key, and however long
+// its head takes, another key is served at once.
+func TestSlowKeyLeavesRoomToTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &receiver{}
+		r.answer = func(request *http.Request, _ int) (*http.Response, error) {
+			if slices.ContainsFunc(r.all(), func(a arrival) bool {
+				return a.header["X-Agent-Delivery"][0] == request.Header["X-Agent-Delivery"][0] && strings.Contains(a.body, `"slow"`)
+			}) {
+				time.Sleep(4 * time.Second)
+			}
+			return status(200), nil
+		}
+		d, _ := start(t, r)
+		subscribe(t, d, "https://example.com", func(s *webhook.Subscriber) { s.Ordered = ".data.order" })
+		const slow = 200
+		for n := range slow {
+			ordered(t, d, "slow", n)
+		}
+		settle()
+		for n := range 20 {
+			id := ordered(t, d, "quick", n)
+			settle()
+			if !slices.ContainsFunc(r.all(), func(a arrival) bool { return a.header["X-Agent-Delivery"][0] == string(id) }) {
+				t.Fatalf("%d of the other key waits", n)
+			}
+			time.Sleep(time.Second)
+		}
+		time.Sleep(slow * 5 * time.Second)
+		if got := len(r.all()); got != slow+20 {
+			t.Errorf("%d requests, want %d", got, slow+20)
+		}
+	})
+}
+
+// TestWhatWaitsBehindACancelledHeadGoesOn, though its last attempt was under way and
+// failed.
+func TestWhatWaitsBehindACancelledHeadGoesOn(t *testing.T) {
+	for name, schedule := range map[string]webhook.Schedule{"a retry would follow": {time.Hour}, "it would be dead": {}} {
+		synctest.Test(t, func(t *testing.T) {
+			first := ""
+			r := &receiver{}
+			r.answer = func(r *http.Request, _ int) (*http.Response, error) {
+				if r.Header["X-Agent-Delivery"][0] == first {
+					time.Sleep(time.Second)
+					return status(500), nil
+				}
+				return status(200), nil
+			}
+			d, _ := start(t, r)
+			s := subscribe(t, d, "https://example.com", func(s *webhook.Subscriber) {
+				s.Ordered, s.Schedule, s.Active, s.PausedReason = webhook.OrderedStrictly, schedule, false, "until all is there"
+			})
+			first = string(ordered(t, d, "a", 1))
+			ordered(t, d, "a", 2)
+			change(t, d, s.ID, resume)
+			settle()
+			cancel(t, d, webhook.DeliveryID(first))
+			time.Sleep(2 * time.Second)
+			if got := len(r.all()); got != 2 {
+				t.Errorf("%s: %d requests, want the head and the next", name, got)
+			}
+		})
+	}
+}

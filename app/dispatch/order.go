@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"slices"
+	"time"
 
 	"github.com/pintle/pintle/app/webhook"
 )
@@ -10,7 +11,11 @@ import (
 // store, which knows all that is before it. Of what it has told, one delivery of a
 // key is under way at a time, until its result is durable. If that leaves it
 // pending, or dead where a dead one blocks, the later ones of its key go back to
-// the store, which gives them out again when nothing stands before them.
+// the store, which gives them out again when nothing stands before them. It is asked
+// at once: a person may have cancelled or purged what was under way.
+//
+// Of one key only so many are in memory that all places can be taken by other keys,
+// while the first of it is slow.
 
 // leads reports whether the job may begin: it has no key, or is the first of it and
 // none is under way. The queue is searched from its beginning, so that the first
@@ -34,16 +39,46 @@ func (l *lane) takeInOrder() (webhook.Job, bool) {
 	return job, true
 }
 
-// passed notes that the result of a delivery in an order is durable.
-func (s *scheduler) passed(l *lane, key string, r *webhook.Result) {
-	if key != "" {
-		delete(l.busy, key)
-		if l.fetching {
-			l.moved[key] = true
+// keyRoom is how many deliveries of one key a lane with so many places may hold.
+func keyRoom(concurrency int) int { return max(1, laneRoom/2/concurrency) }
+
+// measure notes of which keys there have been as many in memory as may be: the store
+// is asked for more of them when those are done.
+func (l *lane) measure(most int) {
+	count := map[string]int{}
+	for key := range l.busy {
+		count[key]++
+	}
+	for i := range l.ready[fresh] {
+		if key := l.ready[fresh][i].OrderKey; key != "" {
+			count[key]++
 		}
 	}
-	if l.ordered() && key != "" && (r.State == webhook.Pending || r.State == webhook.Dead && l.subscriber.OnDead != webhook.OnDeadSkip) {
+	full := map[string]bool{}
+	for key, n := range count {
+		if n >= most || l.full[key] {
+			full[key] = true
+		}
+	}
+	l.full = full
+}
+
+// passed notes that the result of a delivery in an order is durable.
+func (s *scheduler) passed(l *lane, key string, r *webhook.Result) {
+	if key == "" {
+		return
+	}
+	delete(l.busy, key)
+	if l.fetching {
+		l.moved[key] = true
+	}
+	switch {
+	case !l.ordered():
+	case r.State == webhook.Pending || r.State == webhook.Dead && l.subscriber.OnDead != webhook.OnDeadSkip:
 		s.back(l, key)
+	case l.full[key] && !slices.ContainsFunc(l.ready[fresh], func(job webhook.Job) bool { return job.OrderKey == key }):
+		delete(l.full, key)
+		s.await(l, fresh, time.Now())
 	}
 }
 
@@ -53,6 +88,7 @@ func (s *scheduler) back(l *lane, key string) {
 		l.ready[c] = slices.DeleteFunc(l.ready[c], func(job webhook.Job) bool {
 			if job.OrderKey == key {
 				s.release(l, job.Delivery)
+				s.await(l, c, job.DueAt)
 			}
 			return job.OrderKey == key
 		})

@@ -583,7 +583,7 @@ func (s *scheduler) fetch(now time.Time) {
 		}
 		query := webhook.DueQuery{
 			SubscriberID: l.subscriber.ID, Now: now, Limit: s.room(l, c), Bytes: fetchBytes,
-			Retries: c == retried, Ordered: l.ordered(), OnDead: l.subscriber.OnDead,
+			Retries: c == retried, Ordered: l.ordered(), OnDead: l.subscriber.OnDead, OfKey: keyRoom(s.concurrency(l.subscriber)),
 		}
 		for id := range l.known {
 			query.Skip = append(query.Skip, id)
@@ -592,13 +592,13 @@ func (s *scheduler) fetch(now time.Time) {
 		s.fetches++
 		s.d.work.Go(func() {
 			jobs, next, err := s.d.o.Store.Due(s.d.attempts, query)
-			s.post(func() { s.fetched(l, c, query.Ordered, jobs, next, err) })
+			s.post(func() { s.fetched(l, c, &query, jobs, next, err) })
 		})
 	}
 }
 
 // fetched takes up what was read.
-func (s *scheduler) fetched(l *lane, c class, ordered bool, jobs []webhook.Job, next time.Time, err error) {
+func (s *scheduler) fetched(l *lane, c class, query *webhook.DueQuery, jobs []webhook.Job, next time.Time, err error) {
 	s.fetches--
 	l.fetching = false
 	settled, moved := l.settled, l.moved
@@ -620,12 +620,15 @@ func (s *scheduler) fetched(l *lane, c class, ordered bool, jobs []webhook.Job, 
 		if _, known := l.known[job.Delivery]; known || settled[job.Delivery] {
 			continue
 		}
-		if !l.subscriber.Active || s.room(l, l.classOf(job.Spent)) <= 0 || l.ordered() != ordered || moved[job.OrderKey] {
+		if !l.subscriber.Active || s.room(l, l.classOf(job.Spent)) <= 0 || l.ordered() != query.Ordered || moved[job.OrderKey] {
 			s.await(l, l.classOf(job.Spent), job.DueAt)
 			continue
 		}
 		s.hold(l, job.Delivery, held{bytes: weight(&job), class: l.classOf(job.Spent)})
 		l.push(job)
+	}
+	if query.Ordered {
+		l.measure(query.OfKey)
 	}
 	s.queue(l)
 	s.arm(l)

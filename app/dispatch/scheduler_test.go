@@ -39,20 +39,20 @@ func TestDeliveryIsTakenUpOnce(t *testing.T) {
 			s.await(l, fresh, now.Add(-time.Second)) // an older one is in the store: no room
 			s.announce(e, deliveries)
 			l.fetching = true
-			s.fetched(l, fresh, false, []webhook.Job{job}, time.Time{}, nil)
+			s.fetched(l, fresh, &webhook.DueQuery{}, []webhook.Job{job}, time.Time{}, nil)
 			s.accepted(e, deliveries, true)
 		},
 		"fetched while it is announced": func(s *scheduler, l *lane) {
 			l.fetching = true
 			s.announce(e, deliveries)
-			s.fetched(l, fresh, false, []webhook.Job{job}, time.Time{}, nil)
+			s.fetched(l, fresh, &webhook.DueQuery{}, []webhook.Job{job}, time.Time{}, nil)
 			s.accepted(e, deliveries, true)
 		},
 		"fetched after it was accepted": func(s *scheduler, l *lane) {
 			l.fetching = true
 			s.announce(e, deliveries)
 			s.accepted(e, deliveries, true)
-			s.fetched(l, fresh, false, []webhook.Job{job}, time.Time{}, nil)
+			s.fetched(l, fresh, &webhook.DueQuery{}, []webhook.Job{job}, time.Time{}, nil)
 		},
 	}
 	for name, play := range orders {
@@ -79,7 +79,7 @@ func TestRecordedDeliveryIsNotTakenUpAgain(t *testing.T) {
 	a := <-s.jobs
 	s.finished(&trial{assignment: a})
 	s.recorded([]trial{{assignment: a, result: webhook.Result{State: webhook.Delivered, Attempt: webhook.Attempt{DeliveryID: "dlv"}}}})
-	s.fetched(l, fresh, false, []webhook.Job{job}, time.Time{}, nil)
+	s.fetched(l, fresh, &webhook.DueQuery{}, []webhook.Job{job}, time.Time{}, nil)
 	if waitingIn(l) != 0 || len(l.known) != 0 || s.bytes != 0 {
 		t.Errorf("%d are ready, %d known, %d bytes held; want none", waitingIn(l), len(l.known), s.bytes)
 	}
@@ -246,7 +246,7 @@ func TestNewTermsHoldWhereverTheDeliveryIs(t *testing.T) {
 				s.announce(e, deliveries)
 			},
 			after: func(s *scheduler, l *lane) {
-				s.fetched(l, fresh, false, []webhook.Job{job}, time.Time{}, nil)
+				s.fetched(l, fresh, &webhook.DueQuery{}, []webhook.Job{job}, time.Time{}, nil)
 				s.accepted(e, deliveries, true)
 			}, awaited: true,
 		},
@@ -263,7 +263,7 @@ func TestNewTermsHoldWhereverTheDeliveryIs(t *testing.T) {
 				s.announce(e, deliveries)
 				s.accepted(e, deliveries, true)
 			},
-			after: func(s *scheduler, l *lane) { s.fetched(l, fresh, false, []webhook.Job{job}, time.Time{}, nil) },
+			after: func(s *scheduler, l *lane) { s.fetched(l, fresh, &webhook.DueQuery{}, []webhook.Job{job}, time.Time{}, nil) },
 		},
 		"only in the store": {
 			before: func(s *scheduler, l *lane) {},
@@ -271,7 +271,7 @@ func TestNewTermsHoldWhereverTheDeliveryIs(t *testing.T) {
 		},
 		"just read by a fetch": {
 			before: func(s *scheduler, l *lane) { beginFetch(l) },
-			after:  func(s *scheduler, l *lane) { s.fetched(l, fresh, false, []webhook.Job{job}, time.Time{}, nil) },
+			after:  func(s *scheduler, l *lane) { s.fetched(l, fresh, &webhook.DueQuery{}, []webhook.Job{job}, time.Time{}, nil) },
 		},
 	}
 	for name, place := range places {

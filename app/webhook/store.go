@@ -204,6 +204,9 @@ type DueQuery struct {
 	// stands in the way.
 	Ordered bool
 	OnDead  OnDead
+	// OfKey is how many of one OrderKey the caller takes at most, those in Skip
+	// among them; zero: any number. Of what is more, next says nothing.
+	OfKey int
 	// Skip names deliveries that the caller has in hand already.
 	Skip []DeliveryID
 	// Limit is how many at most.

@@ -43,6 +43,7 @@ type ordering struct {
 	now         int64
 	block       bool
 	limit, room int            // how many deliveries, and bytes of them, may still be taken
+	ofKey       int            // how many of one key the caller may have; 0: any number
 	skip        map[int64]bool // what the caller has in hand, and what was taken
 	enough      int            // how many suffice for the answer, should the first be in hand
 
@@ -81,7 +82,7 @@ func (s *Store) dueInOrder(ctx context.Context, q webhook.DueQuery) (jobs []webh
 	}
 	defer tx.Rollback()
 	o := &ordering{
-		tx: tx, statements: &s.ordered, now: millis(q.Now), block: q.OnDead != webhook.OnDeadSkip, limit: q.Limit, room: q.Bytes,
+		tx: tx, statements: &s.ordered, now: millis(q.Now), block: q.OnDead != webhook.OnDeadSkip, limit: q.Limit, room: q.Bytes, ofKey: q.OfKey,
 		skip: make(map[int64]bool, len(q.Skip)+q.Limit), enough: q.Limit + len(q.Skip),
 	}
 	o.subscriber, _ = s.ids.Parse(webhook.SubscriberPrefix, string(q.SubscriberID))
@@ -205,8 +206,8 @@ const (
 		WHERE d.subscriber_id = ? AND d.state = 'pending' AND d.order_key = '' AND d.order_key = ? ORDER BY d.next_attempt_at, d.id`
 )
 
-// takeOf takes so many deliveries of a queue at most, and reports whether more
-// of it is due, or whatever there is no room for.
+// takeOf takes so many deliveries of a queue at most, and reports whether more of it
+// is due, save what is beyond the caller's room for one key.
 func (o *ordering) takeOf(ctx context.Context, q queue, most int) (more bool, err error) {
 	if o.limit == 0 {
 		return true, nil
@@ -220,7 +221,7 @@ func (o *ordering) takeOf(ctx context.Context, q queue, most int) (more bool, er
 		return false, err
 	}
 	defer rows.Close()
-	for rows.Next() {
+	for taken := 0; rows.Next(); taken++ {
 		var (
 			id, due int64
 			size    int
@@ -233,6 +234,8 @@ func (o *ordering) takeOf(ctx context.Context, q queue, most int) (more bool, er
 			return false, nil
 		case due > o.now:
 			o.falls(due)
+			return false, nil
+		case q.key != "" && o.ofKey > 0 && taken == o.ofKey:
 			return false, nil
 		case o.skip[id]:
 			continue

@@ -19,21 +19,33 @@ type keyed struct {
 	due   time.Time
 }
 
-// expected says what is due of the deliveries, which are in their order, and
-// when the first falls due of which nothing stands in the way.
-func expected(all []*keyed, now time.Time, onDead webhook.OnDead, skip []webhook.DeliveryID) (due []webhook.DeliveryID, next time.Time) {
-	blocked := map[string]bool{}
+// expected says what is due of the deliveries, which are in their order, so many of
+// one key at most unless that is zero, and when the first falls due of which nothing
+// stands in the way.
+func expected(all []*keyed, now time.Time, onDead webhook.OnDead, skip []webhook.DeliveryID, ofKey int) (due []webhook.DeliveryID, next time.Time) {
+	blocked, count := map[string]bool{}, map[string]int{}
 	for _, d := range all {
-		late := d.state == webhook.Pending && d.due.After(now)
-		if !blocked[d.key] && late && (next.IsZero() || d.due.Before(next)) {
-			next = d.due
+		if blocked[d.key] {
+			continue
 		}
-		if !blocked[d.key] && d.state == webhook.Pending && !late && !slices.Contains(skip, d.id) {
-			due = append(due, d.id)
+		block := false
+		switch {
+		case d.state == webhook.Dead:
+			block = onDead != webhook.OnDeadSkip
+		case d.state != webhook.Pending:
+		case d.due.After(now):
+			if block = true; next.IsZero() || d.due.Before(next) {
+				next = d.due
+			}
+		case ofKey > 0 && d.key != "" && count[d.key] == ofKey:
+			block = true
+		default:
+			count[d.key]++
+			if !slices.Contains(skip, d.id) {
+				due = append(due, d.id)
+			}
 		}
-		if d.key != "" && (late || d.state == webhook.Dead && onDead != webhook.OnDeadSkip) {
-			blocked[d.key] = true
-		}
+		blocked[d.key] = block && d.key != ""
 	}
 	return due, next
 }
@@ -88,9 +100,10 @@ func testDueInOrder(t *testing.T, open Open) {
 		}
 		for _, onDead := range []webhook.OnDead{"", webhook.OnDeadBlock, webhook.OnDeadSkip} {
 			for _, limit := range []int{1, 2, 5, 100} {
-				want, wantNext := expected(all, now, onDead, skip)
+				ofKey := rapid.IntRange(0, 4).Draw(r, "of one key")
+				want, wantNext := expected(all, now, onDead, skip, ofKey)
 				jobs, next := due(t, s, sub, now, func(q *webhook.DueQuery) {
-					q.Ordered, q.OnDead, q.Skip, q.Limit = true, onDead, skip, limit
+					q.Ordered, q.OnDead, q.Skip, q.Limit, q.OfKey = true, onDead, skip, limit, ofKey
 				})
 				if len(jobs) != min(limit, len(want)) {
 					r.Fatalf("of %v, %v came with the limit %d", want, jobIDs(jobs), limit)
