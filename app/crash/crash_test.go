@@ -49,8 +49,9 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 
 	receivers := []*receiver{
 		{}, {slow: 5 * time.Millisecond}, {failing: 0.2},
-		// One that fails holds up its key, and all senders go on.
-		{terms: terms{ordered: true}, slow: 2 * time.Millisecond, failing: 0.03},
+		// A failure holds up its key, while all senders go on. It takes so long that
+		// later ones of the key wait in memory by then.
+		{terms: terms{ordered: true}, slow: 2 * time.Millisecond, failing: 0.02, failure: 60 * time.Millisecond},
 		{terms: terms{transformed: true}, failing: 0.2},
 		{terms: terms{filtered: true}, failing: 0.2},
 	}

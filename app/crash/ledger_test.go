@@ -297,8 +297,10 @@ type receiver struct {
 	terms
 	ledger *ledger
 	number int
-	// failing is the part of the tries that get 503 for an answer.
+	// failing is the part of the tries that get 503 for an answer, once they have
+	// waited so long.
 	failing float64
+	failure time.Duration
 	// slow is how long it thinks about one at most.
 	slow time.Duration
 }
@@ -315,13 +317,15 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	r.ledger.arrive(r.number, got)
-	if r.slow > 0 {
-		select {
-		case <-time.After(rand.N(r.slow)):
-		case <-req.Context().Done():
-		}
+	wait, fails := r.failure, rand.Float64() < r.failing
+	if !fails && r.slow > 0 {
+		wait = rand.N(r.slow)
 	}
-	if rand.Float64() < r.failing {
+	select {
+	case <-time.After(wait):
+	case <-req.Context().Done():
+	}
+	if fails {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}

@@ -39,7 +39,7 @@ const (
 	// keys is how many orders the events of a sender stand in. It sends one event
 	// after the other, so the places of those of one key say in which order they were
 	// accepted.
-	keys = 4
+	keys = 2
 	// passing is the filter that [data.passes] agrees with.
 	passing = ".data.place % 3 != 0"
 )
