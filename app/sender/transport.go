@@ -11,6 +11,23 @@ import (
 	"github.com/pintle/pintle/app/security"
 )
 
+// A patience is how long a transport waits for what no request bounds: one that has
+// timed out leaves behind it what others may make use of.
+type patience struct {
+	// dial is for reaching an address, and then again for agreeing on TLS with it. A
+	// dial goes on when the request that wanted it has given up.
+	dial time.Duration
+	// write is how long a connection of HTTP/2 may take no byte. It is shared, and
+	// closed for nobody's timeout: what is stuck in it stays there, with its body.
+	write time.Duration
+	// silence is how long nothing may come from a connection of HTTP/2 until it is
+	// asked for a sign of life, and sign is how long that may take. Until then
+	// requests go to one that is lost.
+	silence, sign time.Duration
+}
+
+var usualPatience = patience{dial: 15 * time.Second, write: 10 * time.Second, silence: 30 * time.Second, sign: 10 * time.Second}
+
 // NewTransport returns the transport for deliveries. It calls only what the
 // guard allows, verifies TLS and keeps connections. The proxy is the one that was
 // configured; nil: there is none. Those that the environment names are never
@@ -23,14 +40,17 @@ import (
 // something else there or a moment later. Such addresses are for the proxy to
 // refuse. The proxy itself may be anywhere, since a person has named it.
 func NewTransport(guard *security.OutboundGuard, idlePerHost int, proxy *url.URL) *http.Transport {
-	return newTransport(guard, idlePerHost, proxy, &tls.Config{MinVersion: tls.VersionTLS12})
+	return newTransport(guard, idlePerHost, proxy, &tls.Config{MinVersion: tls.VersionTLS12}, usualPatience)
 }
 
 // newTransport is NewTransport with the TLS that is spoken to receivers and to the
 // proxy.
-func newTransport(guard *security.OutboundGuard, idlePerHost int, proxy *url.URL, config *tls.Config) *http.Transport {
+func newTransport(guard *security.OutboundGuard, idlePerHost int, proxy *url.URL, config *tls.Config, wait patience) *http.Transport {
+	dialer := guard.Dialer()
+	dialer.Timeout = wait.dial
 	t := &http.Transport{
-		DialContext:            guard.Dialer().DialContext,
+		DialContext:            dialer.DialContext,
+		TLSHandshakeTimeout:    wait.dial,
 		ForceAttemptHTTP2:      true,
 		MaxIdleConns:           1024,
 		MaxIdleConnsPerHost:    idlePerHost,
@@ -38,16 +58,26 @@ func newTransport(guard *security.OutboundGuard, idlePerHost int, proxy *url.URL
 		MaxResponseHeaderBytes: maxHeader,
 		DisableCompression:     true, // an answer is kept as it came, and cannot swell
 		TLSClientConfig:        config.Clone(),
+		HTTP2: &http.HTTP2Config{
+			// What comes and is not read yet is held: up to 4 MiB of each answer, if
+			// nothing is said here.
+			MaxReceiveBufferPerStream:     maxRead,
+			MaxReceiveBufferPerConnection: 1 << 20,
+			SendPingTimeout:               wait.silence,
+			PingTimeout:                   wait.sign,
+			WriteByteTimeout:              wait.write,
+		},
 	}
 	if proxy == nil {
 		return t
 	}
 	address := *proxy
-	t.DialContext = new(net.Dialer).DialContext // it is only the proxy that is dialled
+	plain := &net.Dialer{Timeout: wait.dial}
+	t.DialContext = plain.DialContext // it is only the proxy that is dialled
 	if address.Scheme == "https" {
 		// The transport would greet the proxy with the certificates that are for
 		// the receiver.
-		t.DialContext = (&tls.Dialer{Config: config}).DialContext
+		t.DialContext = (&tls.Dialer{NetDialer: plain, Config: config}).DialContext
 		if address.Port() == "" {
 			address.Host = net.JoinHostPort(address.Hostname(), "443")
 		}

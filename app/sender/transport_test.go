@@ -154,7 +154,7 @@ func TestCertificateIsNotForTheProxy(t *testing.T) {
 	defer proxy.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(authority.cert)
-	transport := newTransport(loopback(), 1, parse(t, proxy.URL), &tls.Config{RootCAs: roots})
+	transport := newTransport(loopback(), 1, parse(t, proxy.URL), &tls.Config{RootCAs: roots}, usualPatience)
 	got := send(t, Options{Transport: transport}, &webhook.Subscriber{URL: "https://127.0.0.1/", Secret: "s", TLS: webhook.ClientTLS{
 		Cert: me.certPEM(), Key: me.keyPEM(t), CA: authority.certPEM(),
 	}}).Attempt
