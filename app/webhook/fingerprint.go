@@ -60,15 +60,35 @@ func withoutQuotes(s string) string {
 	return b.String()
 }
 
-// withoutForeign leaves out what the standard library repeats of the receiver's
-// words without quotes.
+// withoutForeign leaves out what errors repeat of others' words without quotes:
+// a receiver that chose new ones each time would make a group of each dead letter.
 func withoutForeign(s string) string {
 	s = withoutRest(s, "malformed mime header line: ")
 	// crypto/x509: "certificate is valid for a, b, not c".
 	if before, _, ok := strings.Cut(s, "certificate is valid for "); ok {
 		s = before + "certificate is valid for another name"
 	}
+	// Package sender: "the server answered 400: invalid_client: try again".
+	const answered = "the server answered "
+	if before, after, ok := strings.Cut(s, answered); ok {
+		status, words, _ := strings.Cut(after, ": ")
+		s = before + answered + status
+		if code, _, _ := strings.Cut(words, ": "); tokenFault(code) {
+			s += ": " + code
+		}
+	}
 	return s
+}
+
+// tokenFault reports whether it is one of the codes by which token endpoints say
+// what is wrong, RFC 6749 section 5.2 and, for busy ones, 4.1.2.1.
+func tokenFault(code string) bool {
+	switch code {
+	case "invalid_request", "invalid_client", "invalid_grant", "invalid_scope", "invalid_target", "unauthorized_client",
+		"unsupported_grant_type", "access_denied", "server_error", "temporarily_unavailable":
+		return true
+	}
+	return false
 }
 
 // withoutRest leaves out what follows the phrase.
