@@ -3,6 +3,7 @@ package sender
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -223,7 +224,9 @@ func (k *token) explain(ctx context.Context, err error) error {
 
 // harmless makes a server's text fit to be shown.
 func (k *token) harmless(text string, most int) string {
-	for _, form := range []string{k.config.ClientSecret, url.QueryEscape(k.config.ClientSecret)} {
+	id, secret := url.QueryEscape(k.config.ClientID), url.QueryEscape(k.config.ClientSecret)
+	// In a form, and with Authorization: Basic, which some repeat that do not like it.
+	for _, form := range []string{k.config.ClientSecret, secret, base64.StdEncoding.EncodeToString([]byte(id + ":" + secret))} {
 		if form != "" {
 			text = strings.ReplaceAll(text, form, webhook.HiddenValue)
 		}

@@ -293,6 +293,24 @@ func TestFailureToGetATokenIsToldWithoutTheAnswer(t *testing.T) {
 	}
 }
 
+// TestFailureToGetATokenHidesTheCredentials has a server repeat what it does not
+// like, after it has shown where it wants them.
+func TestFailureToGetATokenHidesTheCredentials(t *testing.T) {
+	asked := 0
+	a := &authority{answer: func(r *http.Request, _ url.Values) *http.Response {
+		if asked++; asked == 1 {
+			return reply(200, `{"access_token":"t","token_type":"bearer","expires_in":-1}`)
+		}
+		return reply(401, `{"error":"invalid_client","error_description":"malformed: `+r.Header.Get("Authorization")+`"}`)
+	}}
+	sender := New(Options{Transport: a, Timeout: time.Second})
+	for _, want := range []string{"", "oauth2 token: the server answered 401: invalid_client: malformed: Basic ***"} {
+		if got := sender.Send(t.Context(), work(client())).Attempt; got.Error != want {
+			t.Errorf("the attempt is %s %q, want %q", got.Outcome, got.Error, want)
+		}
+	}
+}
+
 func TestTokenEndpointIsGuarded(t *testing.T) {
 	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer receiver.Close()
