@@ -38,7 +38,7 @@ type step struct {
 //
 // A dot may stand before a bracket too. Each step may be followed by ?, which
 // changes nothing here. It means what jq means by it, save that what jq calls an
-// error is nothing to [Path.Key]. The error is a [*SyntaxError].
+// error, such as an element of a string, is nothing to [Path.Key]. The error is a [*SyntaxError].
 func ParsePath(source string) (Path, error) {
 	p := pathParser{source: source}
 	path, reason := p.path()

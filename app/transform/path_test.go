@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/itchyny/gojq"
 
@@ -103,6 +104,7 @@ func FuzzPath(f *testing.F) {
 	f.Add(`."x"[-1] . y`, `{"x":[{"y":1,"y":2}]}`)
 	f.Add(`.`, `[1e5,{"b":null,"a":"\ud800"}]`)
 	f.Add(` . [ -0 ]`, `[0.1]`)
+	f.Add(`.[0]`, `"0"`)
 	f.Fuzz(func(t *testing.T, source, body string) {
 		path, err := transform.ParsePath(source)
 		key := path.Key([]byte(body))
@@ -131,6 +133,9 @@ func FuzzPath(f *testing.F) {
 		}
 		if strings.HasPrefix(key, "sha256:") {
 			return
+		}
+		if s, text := found.(string); text && key == "null" && utf8.RuneCountInString(s) == 1 {
+			return // to gojq, unlike to jq, a string has elements
 		}
 		var ours, theirs any
 		encoded, err := gojq.Marshal(found)
