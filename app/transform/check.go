@@ -76,7 +76,7 @@ func compile(source string) (code *gojq.Code, err error) {
 		return nil, parseFault(source, err)
 	}
 	if !shallow(reflect.ValueOf(query), maxNesting) {
-		return nil, &SyntaxError{Reason: "nested too deep"}
+		return nil, &SyntaxError{Reason: fmt.Sprintf("nested too deep, or with more than %d alternatives of ?//", maxAlternatives)}
 	}
 	code, err = gojq.Compile(query, gojq.WithVariables([]string{"$id", "$source", "$client_id"}))
 	if err != nil {
@@ -89,8 +89,12 @@ func compile(source string) (code *gojq.Code, err error) {
 // two levels, and so does each of a row of operands, such as the values of a list.
 const maxNesting = 4000
 
-// shallow reports whether a syntax tree is at most so deep. It goes no deeper
-// itself.
+// maxAlternatives bounds the patterns of one binding: each of them clears the
+// variables of all.
+const maxAlternatives = 50
+
+// shallow reports whether a syntax tree is at most so deep, and no binding in it
+// too wide. It goes no deeper itself.
 func shallow(tree reflect.Value, most int) bool {
 	if most < 0 {
 		return false
@@ -108,6 +112,9 @@ func shallow(tree reflect.Value, most int) bool {
 		}
 		return shallow(tree.Elem(), most)
 	case reflect.Struct:
+		if patterns := tree.FieldByName("Patterns"); patterns.IsValid() && patterns.Len() > maxAlternatives {
+			return false
+		}
 		for i := range tree.NumField() {
 			if !shallow(tree.Field(i), most) {
 				return false

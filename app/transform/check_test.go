@@ -2,6 +2,7 @@ package transform_test
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -78,6 +79,15 @@ func sources() map[string]string {
 		defs.WriteString("def f" + strings.Repeat("a", i%50) + ":f;")
 	}
 	s["definitions"] = defs.String() + "."
+	var alternatives, variables strings.Builder
+	for i := 0; alternatives.Len() < most-20; i++ {
+		fmt.Fprintf(&alternatives, "?//$v%d", i)
+	}
+	for i := 0; variables.Len() < most-700; i++ {
+		fmt.Fprintf(&variables, "$v%d,", i)
+	}
+	s["alternatives"] = ". as " + alternatives.String()[3:] + "|1"
+	s["alternatives of many variables"] = ". as [" + variables.String() + "$a]" + strings.Repeat("?//$b", 49) + "|1"
 	return s
 }
 
