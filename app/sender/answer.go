@@ -18,6 +18,17 @@ import (
 	"github.com/pintle/pintle/app/webhook"
 )
 
+// withoutSwitch closes the connection of an answer that switches protocols, which
+// nobody has asked for. In place of a body it would hold the connection itself, to
+// read from which no context bounds.
+func withoutSwitch(response *http.Response) {
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		// What is left of the connection is nobody's.
+		_ = response.Body.Close()
+		response.Body = http.NoBody
+	}
+}
+
 // readAnswer returns the beginning of the body. It reads further, so that the
 // connection can be used again, but not without bound.
 func readAnswer(body io.ReadCloser, buffer []byte) (kept []byte, err error) {

@@ -246,6 +246,7 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	withoutSwitch(response)
 	response.Body = struct {
 		io.Reader
 		io.Closer

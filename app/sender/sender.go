@@ -176,6 +176,7 @@ func (s *Sender) post(ctx, limited context.Context, w Work, body []byte, answer 
 		fail("", err)
 		return
 	}
+	withoutSwitch(response)
 	attempt.Code, attempt.Outcome = response.StatusCode, webhook.HTTPStatus
 	attempt.ResponseHeader = webhook.HeaderBlock(appendHeader(buffer[:0], response.Header))
 	switch {

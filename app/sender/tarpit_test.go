@@ -1,11 +1,13 @@
 package sender
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -130,4 +132,33 @@ func TestConnectionThatTakesNothingIsClosed(t *testing.T) {
 			t.Fatal("all requests go to a connection that takes nothing")
 		}
 	}
+}
+
+// TestSwitchOfProtocolsIsAnAnswerWithoutBody has a receiver and a token endpoint
+// switch protocols and say no more: no timeout ends that.
+func TestSwitchOfProtocolsIsAnAnswerWithoutBody(t *testing.T) {
+	pit := newTarpit(t, func(conn net.Conn) {
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+			t.Error(err)
+		}
+		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		io.Copy(io.Discard, conn)
+	})
+	s := New(Options{Transport: newTransport(loopback(), 1, nil, &tls.Config{}, usualPatience), Timeout: 5 * time.Second})
+	for _, to := range []webhook.Subscriber{
+		{URL: "http://" + pit.address, Secret: "s"},
+		{URL: "http://127.0.0.1:1", Secret: "s", OAuth2: webhook.OAuth2{TokenURL: "http://" + pit.address, ClientID: "c", ClientSecret: "hush"}},
+	} {
+		done := make(chan webhook.Attempt, 1)
+		go func() { done <- s.Send(t.Context(), work(&to)).Attempt }()
+		select {
+		case got := <-done:
+			if got.Code != 101 && got.Error != "oauth2 token: the server answered 101" || got.Outcome == webhook.OK {
+				t.Errorf("the attempt is %s %d: %s", got.Outcome, got.Code, got.Error)
+			}
+		case <-time.After(10 * time.Second):
+			t.Error("the attempt does not end")
+		}
+	}
+	pit.empties(t)
 }
