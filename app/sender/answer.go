@@ -58,7 +58,7 @@ func retryAfter(value string, now time.Time) time.Duration {
 	if value == "" {
 		return 0
 	}
-	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		return min(time.Duration(min(seconds, 1<<30))*time.Second, webhook.MaxRetryAfter)
 	}
 	if at, err := http.ParseTime(value); err == nil {

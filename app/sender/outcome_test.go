@@ -289,6 +289,14 @@ func TestRetryAfterIsHeardInBothForms(t *testing.T) {
 	}
 }
 
+func TestHugeRetryAfterIsTheLongest(t *testing.T) {
+	for _, value := range []string{"3601", "9223372036854775808", "99999999999999999999", "Sat, 01 Jan 9999 00:00:00 GMT"} {
+		if got := retryAfter(value, time.Now()); got != webhook.MaxRetryAfter {
+			t.Errorf("%s is %s, want %s", value, got, webhook.MaxRetryAfter)
+		}
+	}
+}
+
 func TestStopCutsAnAttemptShort(t *testing.T) {
 	stopping := errors.New("stopping")
 	arrived := make(chan struct{})
