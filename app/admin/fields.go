@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"net/http"
 	"time"
 
 	"github.com/pintle/pintle/app/admin/api"
@@ -34,7 +35,9 @@ func apply(c api.SubscriberChange, s *webhook.Subscriber, faults webhook.FieldsE
 	}
 	assign(&s.Events, c.Events)
 	assign(&s.Description, c.Description)
-	assign(&s.Headers, c.Headers)
+	if c.Headers != nil {
+		s.Headers = withHidden(*c.Headers, s.Headers, faults)
+	}
 	assign((*api.Duration)(&s.Timeout), c.Timeout)
 	assign(&s.Concurrency, c.Concurrency)
 	assign(&s.FinalOn4xx, c.FinalOn4xx)
@@ -94,6 +97,27 @@ func applyAccess(c api.SubscriberChange, s *webhook.Subscriber, faults webhook.F
 	}
 }
 
+// withHidden returns the headers, with the value that was there in place of each
+// that is hidden.
+func withHidden(headers, before map[string]string, faults webhook.FieldsError) map[string]string {
+	headers = maps.Clone(headers)
+	for name, value := range headers {
+		if value != webhook.HiddenValue || !webhook.CredentialHeader(name) {
+			continue
+		}
+		found := false
+		for old, kept := range before {
+			if http.CanonicalHeaderKey(old) == http.CanonicalHeaderKey(name) {
+				headers[name], found = kept, true
+			}
+		}
+		if !found {
+			faults["headers"] = name + ": " + webhook.HiddenValue + " keeps the value that is there, and there is none"
+		}
+	}
+	return headers
+}
+
 func assign[T any](field, value *T) {
 	if value != nil {
 		*field = *value
@@ -142,12 +166,7 @@ func wireSubscriber(ctx context.Context, s *webhook.Subscriber, lane webhook.Lan
 		wire.OnDead = cmp.Or(s.OnDead, webhook.OnDeadBlock)
 	}
 	if !roleOf(ctx).May(webhook.Administrator) {
-		wire.Headers = maps.Clone(s.Headers)
-		for name := range wire.Headers {
-			if webhook.CredentialHeader(name) {
-				wire.Headers[name] = webhook.HiddenValue
-			}
-		}
+		wire.Headers = hiddenHeaders(s.Headers)
 	}
 	for _, wait := range s.Schedule {
 		wire.Schedule = append(wire.Schedule, api.Duration(wait))
@@ -160,6 +179,17 @@ func wireSubscriber(ctx context.Context, s *webhook.Subscriber, lane webhook.Lan
 		}
 	}
 	return wire
+}
+
+// hiddenHeaders are the headers without the credentials among them.
+func hiddenHeaders(headers map[string]string) map[string]string {
+	headers = maps.Clone(headers)
+	for name := range headers {
+		if webhook.CredentialHeader(name) {
+			headers[name] = webhook.HiddenValue
+		}
+	}
+	return headers
 }
 
 // hidden says that there is a credential, and no more.

@@ -241,6 +241,8 @@ func TestRolesIncludeThoseBelowAndNothingMore(t *testing.T) {
 	}
 }
 
+// TestCredentialsAmongHeadersAreForAdministratorsOnly finds them where one
+// subscriber is asked for, and in no list.
 func TestCredentialsAmongHeadersAreForAdministratorsOnly(t *testing.T) {
 	n := listen(t)
 	added, err := n.first.AddSubscriber(t.Context(), api.SubscriberChange{
@@ -258,9 +260,37 @@ func TestCredentialsAmongHeadersAreForAdministratorsOnly(t *testing.T) {
 		}
 		for _, r := range requests {
 			status, _, body := n.request(t, r[0], r[1], "", bearer(n.tokens[role]))
-			if status != 200 || !strings.Contains(body, "acme") || strings.Contains(body, "hush") != (role == webhook.Administrator) {
+			shown := role == webhook.Administrator && r[1] != "/api/v1/subscribers"
+			if status != 200 || !strings.Contains(body, "acme") || strings.Contains(body, "hush") != shown {
 				t.Errorf("%s %s as %s: %d %s", r[0], r[1], role, status, body)
 			}
+		}
+	}
+}
+
+// TestHiddenHeaderStaysAsItIs writes back what a list has told.
+func TestHiddenHeaderStaysAsItIs(t *testing.T) {
+	n := listen(t)
+	added, err := n.first.AddSubscriber(t.Context(), api.SubscriberChange{
+		URL: value("http://127.0.0.1:1"), Events: &[]webhook.Pattern{"never"},
+		Headers: &map[string]string{"X-Api-Key": "hush", "X-Tenant": "acme"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/api/v1/subscribers/" + string(added.ID)
+	admin := bearer(n.tokens[webhook.Administrator])
+	for _, tt := range []struct {
+		change string
+		status int
+		want   string
+	}{
+		{`{"headers":{"x-api-key":"***","X-Tenant":"***"}}`, 200, `"headers":{"X-Tenant":"***","x-api-key":"hush"}`},
+		{`{"headers":{"X-Token":"***"}}`, 422, `"headers":"X-Token: *** keeps the value that is there, and there is none"`},
+		{`{"headers":{"X-Api-Key":"new"}}`, 200, `"headers":{"X-Api-Key":"new"}`},
+	} {
+		if status, _, body := n.request(t, "PATCH", path, tt.change, admin); status != tt.status || !strings.Contains(body, tt.want) {
+			t.Errorf("%s: %d %s, want %d with %s", tt.change, status, body, tt.status, tt.want)
 		}
 	}
 }

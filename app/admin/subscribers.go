@@ -123,6 +123,7 @@ func (s *server) listSubscribers(ctx context.Context, in *api.PageQuery) (*answe
 	return list(s, *in, webhook.SubscriberPrefix, fetch, func(sub **webhook.Subscriber) api.Subscriber {
 		wire := wireSubscriber(ctx, *sub, lanes[(*sub).ID])
 		wire.Health = health[wire.ID]
+		wire.Headers = hiddenHeaders(wire.Headers) // no list tells anybody
 		return wire
 	})
 }
