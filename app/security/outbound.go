@@ -32,15 +32,22 @@ const (
 // metadata are the addresses at which clouds hand out credentials. A range
 // that happens to contain one does not allow it.
 var metadata = []netip.Addr{
-	netip.MustParseAddr("169.254.169.254"), // AWS, GCP, Azure and most others
-	netip.MustParseAddr("169.254.170.2"),   // AWS ECS
-	netip.MustParseAddr("169.254.170.23"),  // AWS EKS
-	netip.MustParseAddr("168.63.129.16"),   // Azure WireServer; a public address
-	netip.MustParseAddr("100.100.100.200"), // Alibaba
-	netip.MustParseAddr("192.0.0.192"),     // Oracle
-	netip.MustParseAddr("fd00:ec2::254"),   // AWS
-	netip.MustParseAddr("fd00:ec2::23"),    // AWS EKS
-	netip.MustParseAddr("fd20:ce::254"),    // GCP
+	netip.MustParseAddr("169.254.169.254"),    // AWS, GCP, Azure and most others
+	netip.MustParseAddr("169.254.170.2"),      // AWS ECS
+	netip.MustParseAddr("169.254.170.23"),     // AWS EKS
+	netip.MustParseAddr("168.63.129.16"),      // Azure WireServer; a public address
+	netip.MustParseAddr("100.100.100.200"),    // Alibaba
+	netip.MustParseAddr("192.0.0.192"),        // Oracle
+	netip.MustParseAddr("fd00:ec2::254"),      // AWS
+	netip.MustParseAddr("fd00:ec2::23"),       // AWS EKS
+	netip.MustParseAddr("fd20:ce::254"),       // GCP
+	netip.MustParseAddr("169.254.0.23"),       // Tencent
+	netip.MustParseAddr("169.254.42.42"),      // Scaleway
+	netip.MustParseAddr("fd00:42::42"),        // Scaleway
+	netip.MustParseAddr("fd00:a9fe:a9fe::1"),  // Akamai
+	netip.MustParseAddr("fd00:c1::a9fe:a9fe"), // Oracle
+	netip.MustParseAddr("fd00:100::100:200"),  // Alibaba
+	netip.MustParseAddr("fe80::a9fe:a9fe"),    // OpenStack
 }
 
 // An OutboundGuard decides which addresses may be called. Private, loopback,
