@@ -245,6 +245,10 @@ func readHost(host string) (name string, literal netip.Addr, err error) {
 	if addr, err := netip.ParseAddr(name); err == nil {
 		return "", addr, nil
 	}
+	if slices.Contains(strings.Split(name, "."), "") {
+		// Some would look up what is left without it.
+		return "", netip.Addr{}, fmt.Errorf("%w: %q has an empty part", ErrBlocked, host)
+	}
 	// No name ends in a number. To some resolvers such a host is an address, in one
 	// of the forms that C had for them, and others look it up in vain.
 	last := name[strings.LastIndexByte(name, '.')+1:]
