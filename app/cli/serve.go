@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/pintle/pintle/app/security"
 	"github.com/pintle/pintle/app/webhook"
 	"github.com/pintle/pintle/storage"
+	"github.com/pintle/pintle/tui/text"
 )
 
 func newServe(g *globals) *cobra.Command {
@@ -178,9 +180,26 @@ func wait(ctx context.Context, release func(), a *app.App, logger *slog.Logger, 
 func newLogger(w io.Writer, level slog.Leveler, format string) *slog.Logger {
 	o := &slog.HandlerOptions{Level: level}
 	if format == "json" {
+		o.ReplaceAttr = visible
 		return slog.New(slog.NewJSONHandler(w, o))
 	}
 	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// visible makes visible what JSON does not escape, and a terminal would follow: the
+// text handler escapes it by itself.
+func visible(_ []string, a slog.Attr) slog.Attr {
+	var said string
+	switch v := a.Value.Any().(type) {
+	case string:
+		said = v
+	case error:
+		said = v.Error()
+	}
+	if strings.ContainsFunc(said, func(r rune) bool { return r >= 0x7f && !unicode.IsGraphic(r) }) {
+		a.Value = slog.StringValue(text.Clean(said))
+	}
+	return a
 }
 
 func newVersion(g *globals) *cobra.Command {

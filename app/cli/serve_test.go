@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"net/http"
 	"os"
@@ -66,5 +67,20 @@ func TestReloadWithoutItsFileChangesNothing(t *testing.T) {
 	// It is let in, and refused for what it says.
 	if got := status(); got != http.StatusBadRequest || file != c.File {
 		t.Errorf("with the file again: %d, in force is %q", got, file)
+	}
+}
+
+// TestLogShowsWhatATerminalWouldFollow logs what a receiver has chosen.
+func TestLogShowsWhatATerminalWouldFollow(t *testing.T) {
+	const hostile = "a\x1b[2J\u009b31m\x7f\u202e\u200b é"
+	for _, format := range []string{"json", "text"} {
+		for _, said := range []any{hostile, errors.New(hostile)} {
+			var b bytes.Buffer
+			newLogger(&b, slog.LevelInfo, format).Info("failed", "error", said)
+			if line := strings.TrimSuffix(b.String(), "\n"); strings.ContainsAny(line, "\x1b\u009b\u202e\u200b") || !strings.Contains(line, "é") ||
+				format == "json" && strings.Contains(line, "\x7f") {
+				t.Errorf("%s: %q", format, line)
+			}
+		}
 	}
 }
