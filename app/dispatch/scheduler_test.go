@@ -263,7 +263,9 @@ func TestNewTermsHoldWhereverTheDeliveryIs(t *testing.T) {
 				s.announce(e, deliveries)
 				s.accepted(e, deliveries, true)
 			},
-			after: func(s *scheduler, l *lane) { s.fetched(l, fresh, &webhook.DueQuery{}, []webhook.Job{job}, time.Time{}, nil) },
+			after: func(s *scheduler, l *lane) {
+				s.fetched(l, fresh, &webhook.DueQuery{}, []webhook.Job{job}, time.Time{}, nil)
+			},
 		},
 		"only in the store": {
 			before: func(s *scheduler, l *lane) {},
@@ -271,7 +273,9 @@ func TestNewTermsHoldWhereverTheDeliveryIs(t *testing.T) {
 		},
 		"just read by a fetch": {
 			before: func(s *scheduler, l *lane) { beginFetch(l) },
-			after:  func(s *scheduler, l *lane) { s.fetched(l, fresh, &webhook.DueQuery{}, []webhook.Job{job}, time.Time{}, nil) },
+			after: func(s *scheduler, l *lane) {
+				s.fetched(l, fresh, &webhook.DueQuery{}, []webhook.Job{job}, time.Time{}, nil)
+			},
 		},
 	}
 	for name, place := range places {
@@ -501,5 +505,60 @@ func TestPlacesAreGivenBackAsTheyWereTaken(t *testing.T) {
 	}
 	if s.placed != [standings]int{} || l.health.standing != trusted {
 		t.Errorf("left: %v, and the lane is %v", s.placed, l.health.standing)
+	}
+}
+
+// TestSilenceThatAReceiverWantsIsNoSignOfHealth: its recovery goes on after it.
+func TestSilenceThatAReceiverWantsIsNoSignOfHealth(t *testing.T) {
+	s, l := newTestScheduler()
+	now := time.Now()
+	l.health.recover(now)
+	s.weigh(&trial{
+		assignment: assignment{lane: l, subscriber: l.subscriber}, retryAfter: time.Minute,
+		result: webhook.Result{Attempt: webhook.Attempt{Outcome: webhook.OK}},
+	}, now)
+	now = now.Add(time.Minute)
+	l.health.begun(now)
+	if l.health.rate == 0 {
+		t.Error("nothing was sent for a minute, as the receiver wished, and it counts as recovered")
+	}
+}
+
+// TestFuseIsAsNewOnceItsFilterHasAnswered: the waits of the next time begin with the
+// first again.
+func TestFuseIsAsNewOnceItsFilterHasAnswered(t *testing.T) {
+	var f fuses
+	sub, now := &webhook.Subscriber{ID: "sub"}, time.Now()
+	f.blow(sub, now)
+	f.blow(sub, now)
+	if !f.blown(sub, now.Add(2*fuseWait-1)) || f.blown(sub, now.Add(2*fuseWait)) {
+		t.Error("blown twice, it does not wait twice as long")
+	}
+	f.mend(sub)
+	f.blow(sub, now)
+	if !f.blown(sub, now.Add(fuseWait-1)) || f.blown(sub, now.Add(fuseWait)) {
+		t.Error("mended, it does not wait as at first")
+	}
+}
+
+// TestOtherKeysAreFetchedWhileAllThatIsInMemoryWaits, however little room there is.
+func TestOtherKeysAreFetchedWhileAllThatIsInMemoryWaits(t *testing.T) {
+	s, l := newTestScheduler()
+	ordered := *l.subscriber
+	ordered.Ordered = ".data.key"
+	s.changed(&ordered)
+	l = s.lane("sub")
+	l.subscriber, l.storedDue = &ordered, [classes]time.Time{fresh: time.Now()}
+	for i := range laneRoom - 1 {
+		id := webhook.DeliveryID(fmt.Sprintf("%03d", i))
+		s.hold(l, id, held{})
+		l.push(webhook.Job{Delivery: id, OrderKey: "slow", Event: &webhook.Event{}})
+	}
+	if s.fetchable(l, fresh) {
+		t.Error("the store is asked for one more while a delivery can begin")
+	}
+	l.take()
+	if !s.fetchable(l, fresh) {
+		t.Error("the store is not asked for other keys")
 	}
 }
