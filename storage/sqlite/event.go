@@ -66,15 +66,21 @@ func (s *Store) deliver(tx *transaction, d webhook.NewDelivery, event int64, due
 	if !ok || !ok2 {
 		return false, fmt.Errorf("delivery %q to %q is not of this installation", d.ID, d.SubscriberID)
 	}
-	// For who has an order '' says that it stands in none: see deliveries_unkeyed.
-	err := found(tx.exec(`INSERT INTO deliveries (id, event_id, subscriber_id, state, attempts, spent, next_attempt_at, order_key, unjudged)
-		SELECT ?, ?, number, 'pending', 0, 0, ?, iif(ordered <> '', ?, nullif(?4, '')), ? FROM webhook_subscribers WHERE number = ?`,
-		id, event, millis(due), d.OrderKey, d.Unjudged, subscriber))
-	if errors.Is(err, webhook.ErrNotFound) {
+	switch ordered, err := tx.ordered(subscriber); {
+	case errors.Is(err, webhook.ErrNotFound):
 		return false, nil
-	}
-	if err != nil {
+	case err != nil:
 		return false, err
+	default:
+		// For who has an order '' says that it stands in none: see deliveries_unkeyed.
+		key := sql.NullString{String: d.OrderKey, Valid: ordered || d.OrderKey != ""}
+		// One row of values: SQLite then has nothing to keep for a statement that
+		// fails half-way, which would cost as much as all the rest.
+		_, err := tx.exec(`INSERT INTO deliveries (id, event_id, subscriber_id, state, attempts, spent, next_attempt_at, order_key, unjudged)
+			VALUES (?, ?, ?, 'pending', 0, 0, ?, ?, ?)`, id, event, subscriber, millis(due), key, d.Unjudged)
+		if err != nil {
+			return false, err
+		}
 	}
 	if !d.Unjudged {
 		tx.made(id, subscriber)

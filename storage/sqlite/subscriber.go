@@ -32,6 +32,7 @@ func (s *Store) PutSubscriber(_ context.Context, sub webhook.Subscriber) error {
 		return fmt.Errorf("put subscriber: %w", err)
 	}
 	return s.writer.do("put subscriber", func(tx *transaction) error {
+		tx.changed(number)
 		if sub.Ordered != "" {
 			if err := putInOrder(tx, number); err != nil {
 				return err
@@ -54,6 +55,7 @@ func putInOrder(tx *transaction, subscriber int64) error {
 func (s *Store) RemoveSubscriber(_ context.Context, id webhook.SubscriberID, now time.Time) error {
 	number, _ := s.ids.Parse(webhook.SubscriberPrefix, string(id))
 	return s.writer.do("remove subscriber", func(tx *transaction) error {
+		tx.changed(number)
 		if err := found(tx.exec(`DELETE FROM webhook_subscribers WHERE number = ?`, number)); err != nil {
 			return err
 		}

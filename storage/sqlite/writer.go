@@ -34,7 +34,10 @@ type writer struct {
 	// untried tells the subscriber of deliveries that were made lately, so that
 	// the first attempt is counted without reading anything. Most deliveries
 	// have no other; one that is not here any more is read. Likewise.
-	untried  map[int64]int64
+	untried map[int64]int64
+	// orders tells of subscribers whether they have an order; one that is not here is
+	// read. Likewise.
+	orders   map[int64]bool
 	pageSize int64 // of the file, in bytes
 	maxSize  int64 // see [Options]
 	spent    bool  // the file held as much after the last commit; likewise
@@ -73,7 +76,7 @@ func openWriter(ctx context.Context, path string, o Options) (*writer, error) {
 		return nil, translate(err)
 	}
 	w := &writer{
-		db: db, conn: conn, statements: map[string]*sql.Stmt{}, counts: newCounts(), untried: map[int64]int64{},
+		db: db, conn: conn, statements: map[string]*sql.Stmt{}, counts: newCounts(), untried: map[int64]int64{}, orders: map[int64]bool{},
 		maxSize: o.MaxSize, onCommit: o.OnCommit,
 		queue: make(chan *write, maxWaiting), ended: make(chan struct{}),
 	}
@@ -273,7 +276,10 @@ func (w *writer) full(tx *transaction) (bool, error) {
 
 // rollback ends the transaction. Its error says nothing new: SQLite has then
 // rolled back by itself, as it does when the disk is full.
-func (w *writer) rollback(tx *transaction) { tx.exec(`ROLLBACK`) }
+func (w *writer) rollback(tx *transaction) {
+	tx.exec(`ROLLBACK`)
+	clear(w.orders)
+}
 
 // exec runs a statement, which is prepared at its first use.
 func (t *transaction) exec(query string, args ...any) (sql.Result, error) {
@@ -302,6 +308,23 @@ func (t *transaction) tried(delivery int64) (subscriber int64, known bool) {
 	delete(t.w.untried, delivery)
 	return subscriber, known
 }
+
+// ordered reports whether the subscriber has an order. The error is
+// [webhook.ErrNotFound] if it is gone.
+func (t *transaction) ordered(subscriber int64) (bool, error) {
+	ordered, known := t.w.orders[subscriber]
+	if known {
+		return ordered, nil
+	}
+	err := t.row(`SELECT ordered <> '' FROM webhook_subscribers WHERE number = ?`, subscriber).Scan(&ordered)
+	if err == nil {
+		t.w.orders[subscriber] = ordered
+	}
+	return ordered, translate(err)
+}
+
+// changed forgets what was known of a subscriber.
+func (t *transaction) changed(subscriber int64) { delete(t.w.orders, subscriber) }
 
 // query runs a query for many rows.
 func (t *transaction) query(query string, args ...any) (*sql.Rows, error) {
