@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"slices"
@@ -29,8 +30,10 @@ var errSpent = fmt.Errorf("%w: it holds as much as storage.max_size allows", web
 type writer struct {
 	db         *sql.DB
 	conn       *sql.Conn
-	statements map[string]*sql.Stmt // only the goroutine of run uses it
-	counts     counts               // likewise
+	queries    map[string]*sql.Stmt   // only the goroutine of run uses it
+	statements map[string]driver.Stmt // those without rows; likewise
+	args       []driver.NamedValue    // of the statement that runs; likewise
+	counts     counts                 // likewise
 	// untried tells the subscriber of deliveries that were made lately, so that
 	// the first attempt is counted without reading anything. Most deliveries
 	// have no other; one that is not here any more is read. Likewise.
@@ -76,7 +79,7 @@ func openWriter(ctx context.Context, path string, o Options) (*writer, error) {
 		return nil, translate(err)
 	}
 	w := &writer{
-		db: db, conn: conn, statements: map[string]*sql.Stmt{}, counts: newCounts(), untried: map[int64]int64{}, orders: map[int64]bool{},
+		db: db, conn: conn, queries: map[string]*sql.Stmt{}, statements: map[string]driver.Stmt{}, counts: newCounts(), untried: map[int64]int64{}, orders: map[int64]bool{},
 		maxSize: o.MaxSize, onCommit: o.OnCommit,
 		queue: make(chan *write, maxWaiting), ended: make(chan struct{}),
 	}
@@ -148,9 +151,15 @@ func (w *writer) close() error {
 	close(w.queue)
 	<-w.ended
 	_, err := w.conn.ExecContext(context.Background(), `PRAGMA wal_checkpoint(truncate)`)
-	for _, statement := range w.statements {
-		statement.Close()
+	for _, query := range w.queries {
+		query.Close()
 	}
+	w.conn.Raw(func(any) error {
+		for _, statement := range w.statements {
+			statement.Close()
+		}
+		return nil
+	})
 	return errors.Join(err, w.conn.Close(), w.db.Close())
 }
 
@@ -281,13 +290,31 @@ func (w *writer) rollback(tx *transaction) {
 	clear(w.orders)
 }
 
-// exec runs a statement, which is prepared at its first use.
-func (t *transaction) exec(query string, args ...any) (sql.Result, error) {
-	statement, err := t.prepare(query)
-	if err != nil {
-		return nil, err
+// exec runs a statement, which is prepared at its first use. It is handed to the
+// driver without database/sql, whose share of the whole would be a tenth: it
+// converts, locks and copies for callers that may be many.
+func (t *transaction) exec(query string, args ...any) (result sql.Result, err error) {
+	w := t.w
+	w.args = w.args[:0]
+	for i, arg := range args {
+		value, err := driver.DefaultParameterConverter.ConvertValue(arg)
+		if err != nil {
+			return nil, fmt.Errorf("convert argument %d: %w", i+1, err)
+		}
+		w.args = append(w.args, driver.NamedValue{Ordinal: i + 1, Value: value})
 	}
-	return statement.ExecContext(context.Background(), args...)
+	err = w.conn.Raw(func(conn any) error {
+		statement, ok := w.statements[query]
+		if !ok {
+			if statement, err = conn.(driver.ConnPrepareContext).PrepareContext(context.Background(), query); err != nil {
+				return err
+			}
+			w.statements[query] = statement
+		}
+		result, err = statement.(driver.StmtExecContext).ExecContext(context.Background(), w.args)
+		return err
+	})
+	return result, err
 }
 
 // counts is where the transaction notes what it changes; see [counts].
@@ -346,12 +373,12 @@ func (t *transaction) row(query string, args ...any) *sql.Row {
 }
 
 func (t *transaction) prepare(query string) (*sql.Stmt, error) {
-	if statement, ok := t.w.statements[query]; ok {
+	if statement, ok := t.w.queries[query]; ok {
 		return statement, nil
 	}
 	statement, err := t.w.conn.PrepareContext(context.Background(), query)
 	if err == nil {
-		t.w.statements[query] = statement
+		t.w.queries[query] = statement
 	}
 	return statement, err
 }
