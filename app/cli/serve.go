@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -59,7 +60,15 @@ func newServe(g *globals) *cobra.Command {
 	return c
 }
 
+// gcPercent has the garbage collector run half as often as it does by default.
+// The appliance's heap is small, and nearly all of it garbage: that costs some
+// megabytes, and gives back a part of the processor's time.
+const gcPercent = 200
+
 func (g *globals) serve(cmd *cobra.Command, c *config.Config, logger *slog.Logger, setLevel func(slog.Level), dev bool) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// From here on, so that a reload during the start does not end the process.

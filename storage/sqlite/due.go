@@ -18,6 +18,21 @@ const dueByTime = `SELECT ` + jobColumns + jobTables + `
 	WHERE d.subscriber_id = ? AND d.state = 'pending' AND (d.spent > 0) = ? AND d.id NOT IN (SELECT value FROM json_each(?))
 	ORDER BY d.next_attempt_at, d.id LIMIT ?`
 
+// dueStatements are prepared once: an ordered subscriber asks for what is due at
+// each event, and any other one while there is more than it has in memory.
+type dueStatements struct{ byTime, firstOfKeys, ofKey, ofNoKey, jobs *sql.Stmt }
+
+func (s *dueStatements) prepare(ctx context.Context, db *sql.DB) (err error) {
+	for query, to := range map[string]**sql.Stmt{
+		dueByTime: &s.byTime, firstOfKeys: &s.firstOfKeys, pendingOfKey: &s.ofKey, pendingOfNoKey: &s.ofNoKey, jobsOf: &s.jobs,
+	} {
+		if *to, err = db.PrepareContext(ctx, query); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Due returns deliveries that are due, in the order in which they fell due, or
 // for a subscriber that wants order in the one in which they were made.
 func (s *Store) Due(ctx context.Context, q webhook.DueQuery) (jobs []webhook.Job, next time.Time, err error) {
@@ -35,7 +50,7 @@ func (s *Store) Due(ctx context.Context, q webhook.DueQuery) (jobs []webhook.Job
 func (s *Store) dueByTime(ctx context.Context, q webhook.DueQuery) (jobs []webhook.Job, next time.Time, err error) {
 	subscriber, _ := s.ids.Parse(webhook.SubscriberPrefix, string(q.SubscriberID))
 	// One more than asked for, so that the first that is left tells when.
-	rows, err := s.readers.QueryContext(ctx, dueByTime, subscriber, q.Retries, jsonArray(s.deliveryNumbers(q.Skip)), q.Limit+1)
+	rows, err := s.due.byTime.QueryContext(ctx, subscriber, q.Retries, jsonArray(s.deliveryNumbers(q.Skip)), q.Limit+1)
 	if err != nil {
 		return nil, time.Time{}, err
 	}

@@ -38,7 +38,7 @@ func (t *turns) set(subscriber int64, key string) {
 // with what waits behind the first delivery of one.
 type ordering struct {
 	tx          *sql.Tx
-	statements  *orderedStatements
+	statements  *dueStatements
 	subscriber  int64
 	now         int64
 	block       bool
@@ -60,19 +60,6 @@ type queue struct {
 	dead int64 // the first dead letter of the key, if it blocks; else 0
 }
 
-// orderedStatements are prepared once: an ordered subscriber asks for what is due
-// at each event.
-type orderedStatements struct{ firstOfKeys, ofKey, ofNoKey, jobs *sql.Stmt }
-
-func (s *orderedStatements) prepare(ctx context.Context, db *sql.DB) (err error) {
-	for query, to := range map[string]**sql.Stmt{firstOfKeys: &s.firstOfKeys, pendingOfKey: &s.ofKey, pendingOfNoKey: &s.ofNoKey, jobsOf: &s.jobs} {
-		if *to, err = db.PrepareContext(ctx, query); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // dueInOrder reads what is due to an ordered subscriber, as much of each key as
 // of the others while there is as much.
 func (s *Store) dueInOrder(ctx context.Context, q webhook.DueQuery) (jobs []webhook.Job, next time.Time, err error) {
@@ -82,7 +69,7 @@ func (s *Store) dueInOrder(ctx context.Context, q webhook.DueQuery) (jobs []webh
 	}
 	defer tx.Rollback()
 	o := &ordering{
-		tx: tx, statements: &s.ordered, now: millis(q.Now), block: q.OnDead != webhook.OnDeadSkip, limit: q.Limit, room: q.Bytes, ofKey: q.OfKey,
+		tx: tx, statements: &s.due, now: millis(q.Now), block: q.OnDead != webhook.OnDeadSkip, limit: q.Limit, room: q.Bytes, ofKey: q.OfKey,
 		skip: make(map[int64]bool, len(q.Skip)+q.Limit), enough: q.Limit + len(q.Skip),
 	}
 	o.subscriber, _ = s.ids.Parse(webhook.SubscriberPrefix, string(q.SubscriberID))
@@ -96,7 +83,7 @@ func (s *Store) dueInOrder(ctx context.Context, q webhook.DueQuery) (jobs []webh
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	rows, err := tx.StmtContext(ctx, s.ordered.jobs).QueryContext(ctx, jsonArray(o.ids))
+	rows, err := tx.StmtContext(ctx, s.due.jobs).QueryContext(ctx, jsonArray(o.ids))
 	if err != nil {
 		return nil, time.Time{}, err
 	}

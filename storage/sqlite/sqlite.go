@@ -93,7 +93,7 @@ type Store struct {
 	writer  *writer
 	readers *sql.DB
 	lists   chan struct{} // one slot for each list that is being read
-	ordered orderedStatements
+	due     dueStatements
 	turns   turns
 	vault   vault
 }
@@ -141,7 +141,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		s.readers.SetMaxOpenConns(readers)
 		s.readers.SetMaxIdleConns(readers)
 		if s.ids, err = s.loadIDs(ctx); err == nil {
-			err = s.ordered.prepare(ctx, s.readers)
+			err = s.due.prepare(ctx, s.readers)
 		}
 	}
 	if err != nil {
