@@ -17,10 +17,9 @@ type directory struct {
 	byID map[webhook.SubscriberID]*webhook.Subscriber
 	// paths are where the order key of those is who want order by one.
 	paths map[webhook.SubscriberID]*transform.Path
-	// The subscribers by what their patterns begin with: an exact type, the
-	// part before ".*", the part before ".**"; and those who want everything.
-	exact, one, deep map[string][]*webhook.Subscriber
-	all              []*webhook.Subscriber
+	// The subscribers by where their patterns stand: an exact type, the part before
+	// ".*", the part before ".**", which is nothing for those who want everything.
+	exact, one, deep map[place][]*webhook.Subscriber
 	changes          int // since it was made
 
 	// listing guards the list of all subscribers as it was after so many
@@ -30,13 +29,18 @@ type directory struct {
 	listAt  int
 }
 
+// A place is where a list of subscribers is kept. An event of a client is looked for
+// under the client, since it has nothing to do with those of all the others; one of
+// no client under none, where everybody is.
+type place struct{ client, stem string }
+
 func newDirectory() *directory {
 	return &directory{
 		byID:  map[webhook.SubscriberID]*webhook.Subscriber{},
 		paths: map[webhook.SubscriberID]*transform.Path{},
-		exact: map[string][]*webhook.Subscriber{},
-		one:   map[string][]*webhook.Subscriber{},
-		deep:  map[string][]*webhook.Subscriber{},
+		exact: map[place][]*webhook.Subscriber{},
+		one:   map[place][]*webhook.Subscriber{},
+		deep:  map[place][]*webhook.Subscriber{},
 	}
 }
 
@@ -88,8 +92,8 @@ func (d *directory) put(s *webhook.Subscriber) {
 		}
 	}
 	for _, p := range s.Events {
-		d.file(p, func(list []*webhook.Subscriber) []*webhook.Subscriber {
-			if slices.Contains(list, s) {
+		d.file(s, p, func(list []*webhook.Subscriber) []*webhook.Subscriber {
+			if len(list) > 0 && list[len(list)-1] == s { // by another of its patterns
 				return list
 			}
 			return append(list, s)
@@ -113,28 +117,32 @@ func (d *directory) drop(id webhook.SubscriberID) {
 	delete(d.byID, id)
 	delete(d.paths, id)
 	for _, p := range s.Events {
-		d.file(p, func(list []*webhook.Subscriber) []*webhook.Subscriber {
+		d.file(s, p, func(list []*webhook.Subscriber) []*webhook.Subscriber {
 			return slices.DeleteFunc(list, func(other *webhook.Subscriber) bool { return other == s })
 		})
 	}
 }
 
-// file applies the change to the list that the pattern belongs to.
-func (d *directory) file(p webhook.Pattern, change func([]*webhook.Subscriber) []*webhook.Subscriber) {
-	lists, key := d.exact, string(p)
-	if key == "*" || key == "**" {
-		d.all = change(d.all)
-		return
+// file applies the change to the lists that the pattern of the subscriber belongs to.
+func (d *directory) file(s *webhook.Subscriber, p webhook.Pattern, change func([]*webhook.Subscriber) []*webhook.Subscriber) {
+	lists, stem := d.exact, string(p)
+	if stem == "*" || stem == "**" {
+		lists, stem = d.deep, ""
+	} else if before, ok := strings.CutSuffix(stem, ".**"); ok {
+		lists, stem = d.deep, before
+	} else if before, ok := strings.CutSuffix(stem, ".*"); ok {
+		lists, stem = d.one, before
 	}
-	if stem, ok := strings.CutSuffix(key, ".**"); ok {
-		lists, key = d.deep, stem
-	} else if stem, ok := strings.CutSuffix(key, ".*"); ok {
-		lists, key = d.one, stem
+	at := []place{{"", stem}, {s.ClientID, stem}}
+	if s.ClientID == "" {
+		at = at[:1]
 	}
-	if list := change(lists[key]); len(list) > 0 {
-		lists[key] = list
-	} else {
-		delete(lists, key)
+	for _, at := range at {
+		if list := change(lists[at]); len(list) > 0 {
+			lists[at] = list
+		} else {
+			delete(lists, at)
+		}
 	}
 }
 
@@ -161,15 +169,15 @@ func (d *directory) match(e *webhook.Event) []*webhook.Subscriber {
 			matched = append(matched, s)
 		}
 	}
-	take(d.all)
-	take(d.exact[e.Type])
-	for i := range len(e.Type) {
+	take(d.deep[place{e.ClientID, ""}])
+	take(d.exact[place{e.ClientID, e.Type}])
+	for i := 1; i < len(e.Type); i++ { // what stands before a dot at the beginning was taken
 		if e.Type[i] == '.' {
-			take(d.deep[e.Type[:i]])
+			take(d.deep[place{e.ClientID, e.Type[:i]}])
 		}
 	}
 	if dot := strings.LastIndexByte(e.Type, '.'); dot >= 0 {
-		take(d.one[e.Type[:dot]])
+		take(d.one[place{e.ClientID, e.Type[:dot]}])
 	}
 	return matched
 }
