@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite"
 )
 
 // BenchmarkLife measures what the store does for an event of 1 KB in its whole
@@ -50,6 +51,11 @@ func benchmarkLife(b *testing.B, subscribers, senders int, attempt webhook.Attem
 		}
 		to = append(to, sub.ID)
 	}
+	live(b, s, to, senders, attempt)
+}
+
+func live(b *testing.B, s *sqlite.Store, to []webhook.SubscriberID, senders int, attempt webhook.Attempt) {
+	ctx := context.Background()
 	data := append(append([]byte(`"`), bytes.Repeat([]byte("x"), 1000)...), '"')
 	results := make(chan webhook.Result, 1000)
 	var recorder sync.WaitGroup
@@ -178,6 +184,81 @@ func BenchmarkDueInOrder(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkDueOfMany measures one fetch of 64 retries that are due, of a subscriber
+// of whom so many more are scheduled for later.
+func BenchmarkDueOfMany(b *testing.B) {
+	ctx, now := context.Background(), time.Date(2024, 11, 14, 16, 38, 32, 0, time.UTC)
+	for _, scheduled := range []int{1_000, 1_000_000} {
+		b.Run(fmt.Sprint("scheduled=", scheduled), func(b *testing.B) {
+			path := filepath.Join(b.TempDir(), "pintle.db")
+			s, to := withHistory(b, path, scheduled, 'p')
+			const due = 64
+			edit := `UPDATE deliveries SET next_attempt_at = ` + fmt.Sprint(now.UnixMilli()-1) + ` WHERE id IN (SELECT id FROM deliveries ORDER BY id DESC LIMIT 64)`
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+			fill(b, path, edit)
+			s, err := open(b, path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				jobs, next, err := s.Due(ctx, webhook.DueQuery{SubscriberID: to, Now: now, Retries: true, Limit: due, Bytes: 1 << 20})
+				if err != nil || len(jobs) != due || !next.After(now) {
+					b.Fatal(len(jobs), next, err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkLifeAfter is [BenchmarkLife] with one subscriber and 64 senders, on a file
+// that has a history of so many events.
+func BenchmarkLifeAfter(b *testing.B) {
+	for _, history := range []int{10_000, 1_000_000} {
+		b.Run(fmt.Sprint("history=", history), func(b *testing.B) {
+			path := filepath.Join(b.TempDir(), "pintle.db")
+			s, to := withHistory(b, path, history, 'd')
+			live(b, s, []webhook.SubscriberID{to}, 64, webhook.Attempt{Number: 1, Duration: time.Millisecond, Outcome: webhook.OK, Code: 200})
+		})
+	}
+}
+
+// withHistory makes a file with so many events for one subscriber, whose deliveries
+// are delivered or, for 'p', retries that wait for later.
+func withHistory(b *testing.B, path string, events int, state byte) (*sqlite.Store, webhook.SubscriberID) {
+	b.Helper()
+	s, err := open(b, path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	at := time.Date(2024, 11, 1, 0, 0, 0, 0, time.UTC)
+	sub := webhook.Subscriber{ID: s.IDs().Subscriber(at), URL: "https://example.com", Secret: "s", Events: []webhook.Pattern{"*"}, Active: true, CreatedAt: at, UpdatedAt: at}
+	if err := s.PutSubscriber(context.Background(), sub); err != nil {
+		b.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	delivered, later := "'delivered'", at.AddDate(1, 0, 0).UnixMilli()
+	if state == 'p' {
+		delivered = "'pending'"
+	}
+	fill(b, path, strings.NewReplacer("$events", fmt.Sprint(events), "$at", fmt.Sprint(at.UnixMilli()), "$later", fmt.Sprint(later), "$state", delivered).Replace(`
+		CREATE TEMP TABLE m AS WITH RECURSIVE m (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM m WHERE i < $events) SELECT i, randomblob(16) AS key FROM m;
+		INSERT INTO events SELECT ($at + i) << 21, 'inbound', 'a.b', 0, '', '', '', key, $at + i, '"' || hex(zeroblob(100)) || '"' FROM m;
+		INSERT INTO dedupe SELECT key, ($at + i) << 21 FROM m ORDER BY key;
+		INSERT INTO deliveries (id, event_id, subscriber_id, state, attempts, spent, next_attempt_at, finished_at, last_outcome, last_code)
+			SELECT (($at + i) << 21) + 1, ($at + i) << 21, (SELECT number FROM webhook_subscribers), $state, 1, 1,
+				iif($state = 'pending', $later + i, NULL), iif($state = 'pending', NULL, $at + i), 'ok', 200 FROM m;
+		INSERT INTO attempts (delivery_id, number, started_at, duration, outcome, code)
+			SELECT (($at + i) << 21) + 1, 1, $at + i, 1000, 'ok', 200 FROM m`))
+	if s, err = open(b, path); err != nil {
+		b.Fatal(err)
+	}
+	return s, sub.ID
 }
 
 // fill runs statements on a file, with the numbers from 1 to 100,000 in n.
