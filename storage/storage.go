@@ -34,6 +34,24 @@ func Inspect(ctx context.Context, path string) (Info, error) { return sqlite.Ins
 // Verify reads the whole store at the path, and says what is damaged in it.
 func Verify(ctx context.Context, path string) error { return sqlite.Verify(ctx, path) }
 
+// Contents are what a store has; see [sqlite.Contents].
+type Contents = sqlite.Contents
+
+// Copy writes a consistent copy of the store at the path, which may be in use, into
+// an empty file; see [sqlite.Copy].
+func Copy(ctx context.Context, path, to string) (Contents, error) { return sqlite.Copy(ctx, path, to) }
+
+// Examine reads the whole store at the path, and says what is damaged in it or else
+// what it has; see [sqlite.Examine].
+func Examine(ctx context.Context, path string) (Contents, error) { return sqlite.Examine(ctx, path) }
+
+// A Claim is the right to replace a store; see [sqlite.Claim].
+type Claim = sqlite.Claim
+
+// Seize takes the store at the path for as long as it is replaced; see
+// [sqlite.Seize].
+func Seize(path string) (*Claim, error) { return sqlite.Seize(path) }
+
 // Subscribers reads those of the store at the path, and changes nothing; see
 // [sqlite.Subscribers].
 func Subscribers(ctx context.Context, path string) ([]webhook.Subscriber, error) {

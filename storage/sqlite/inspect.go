@@ -22,8 +22,11 @@ type Info struct {
 	Schema, Newest int
 	// Sealed says that secrets in it are sealed.
 	Sealed bool
-	check  string // see [sealCheck]
-	fault  error  // why it cannot be read
+	// Installation is the number of the installation whose file it is; empty where
+	// it cannot be read.
+	Installation string
+	check        string // see [sealCheck]
+	fault        error  // why it cannot be read
 	// Bytes is the size of the file, and LogBytes of its write-ahead log.
 	Bytes, LogBytes int64
 }
@@ -61,6 +64,9 @@ func Inspect(ctx context.Context, path string) (Info, error) {
 	// In a damaged file it may be what cannot be read: Verify says so.
 	info.check, info.fault = readSealCheck(ctx, db)
 	info.Sealed = info.check != ""
+	if err := db.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = ?`, installation).Scan(&info.Installation); err != nil && info.fault == nil {
+		info.fault = translate(err)
+	}
 	return info, nil
 }
 

@@ -105,18 +105,18 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	s := &Store{path: path, vault: vault{o.Sealer}, lists: make(chan struct{}, lists), lock: flock.New(path+".lock", flock.SetPermissions(0o600))}
-	switch locked, err := s.lock.TryLock(); {
-	case err != nil:
-		return nil, fmt.Errorf("lock database: %w", err)
-	case !locked:
-		return nil, fmt.Errorf("open database %s: %w", path, ErrInUse)
+	s := &Store{path: path, vault: vault{o.Sealer}, lists: make(chan struct{}, lists)}
+	if s.lock, err = lockFile(path); err != nil {
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
 			s.lock.Unlock()
 		}
 	}()
+	if _, err := finishRestore(path); err != nil {
+		return nil, fmt.Errorf("finish a restore that was cut short: %w", err)
+	}
 	empty, err := inspect(path)
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
