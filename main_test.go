@@ -262,7 +262,8 @@ var mayImport = map[string][]string{
 	"app/feed":                {"app/webhook", "app/admin/api"},
 	"app/metrics":             {"app/webhook", "app/transform"},
 	"app/sandbox":             {"app/webhook", "app/signature"},
-	"app/doctor":              {"app/webhook", "app/config", "app/security", "app/transform", "app/admin/api", "app/admin/board", "app/admin/client", "storage"},
+	"app/backup":              {"storage"},
+	"app/doctor":              {"app/webhook", "app/backup", "app/config", "app/security", "app/transform", "app/admin/api", "app/admin/board", "app/admin/client", "storage"},
 	"app/cli":                 {"app/…", "app", "storage", "tui", "tui/text"},
 	"app/bench":               {"app/webhook", "app/signature"}, // a program of its own
 	"app/crash":               {},

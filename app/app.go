@@ -19,6 +19,7 @@ import (
 
 	"github.com/pintle/pintle/app/admin"
 	"github.com/pintle/pintle/app/admin/api"
+	"github.com/pintle/pintle/app/backup"
 	"github.com/pintle/pintle/app/config"
 	"github.com/pintle/pintle/app/dispatch"
 	"github.com/pintle/pintle/app/feed"
@@ -102,6 +103,19 @@ func (a *App) start(ctx context.Context, o Options) error {
 	}
 	a.onStop("storage", func(context.Context) error { return store.Close() })
 
+	backups := backup.Start(c.Storage.Path, backupPolicy(c), a.logger)
+	a.onStop("backups", func(context.Context) error { backups.Stop(); return nil })
+	counted.WatchBackups(func() (bool, time.Time, int) {
+		status := backups.Status()
+		return status.On, status.Last, status.Failures
+	})
+	backupFault := func() []string {
+		if fault := backups.Status().Fault(); fault != "" {
+			return []string{fault}
+		}
+		return nil
+	}
+
 	allowed := slices.Clone(c.Outbound.AllowNetworks)
 	if o.Dev {
 		allowed = append(allowed, netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"))
@@ -137,9 +151,10 @@ func (a *App) start(ctx context.Context, o Options) error {
 	// opened first; it is served last, when all the rest is there.
 	inboundTLS, err := a.openInbound(ctx, o, gateway.Options{
 		Publisher: dispatcher, IDs: store.IDs(), Logger: a.logger, Keep: store.Reject, Ready: ready.ready,
-		Observe: observer{live, counted}.received,
+		Observe: observer{live, counted}.received, Degraded: backupFault,
 	}, store, func(c *config.Config) {
 		dispatcher.SetTransforms(c.Transforms)
+		backups.Use(backupPolicy(c))
 		if o.SetLevel != nil {
 			o.SetLevel(c.Log.Level)
 		}
@@ -161,7 +176,9 @@ func (a *App) start(ctx context.Context, o Options) error {
 		a.onStop("admin certificate", func(context.Context) error { adminCertificate.stop(); return nil })
 		adminTLS, adminNames = certificate.TLS(), certificate.Names()
 	}
-	degraded := func() []string { return append(a.inbound.degraded(), adminCertificate.fault("admin.tls_cert")...) }
+	degraded := func() []string {
+		return slices.Concat(a.inbound.degraded(), adminCertificate.fault("admin.tls_cert"), backupFault())
+	}
 	handlers := admin.New(admin.Options{
 		Store: store, Dispatcher: dispatcher, Logger: a.logger, Version: o.Version,
 		Sources: a.inbound.sources, Expects: expects, Ready: ready.ready,
@@ -206,6 +223,12 @@ func (a *App) openInbound(ctx context.Context, o Options, g gateway.Options, sto
 	}
 	a.scheme = "https"
 	return a.inbound.tls(certificates.TLS()), nil
+}
+
+// backupPolicy says when backups are made.
+func backupPolicy(c *config.Config) backup.Policy {
+	b := &c.Backup
+	return backup.Policy{Directory: b.Directory, Every: b.Every, Keep: b.Keep, Recipients: b.Recipients()}
 }
 
 // serverName is the name under which our own listener has a certificate; empty:

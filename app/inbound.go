@@ -106,7 +106,8 @@ func openInbound(ctx context.Context, c *config.Config, store webhook.Store, ver
 	if in.certificates, err = openCertificates(c.Inbound, store, version, o.Logger); err != nil {
 		return nil, false, err
 	}
-	o.Degraded = in.degraded
+	others := o.Degraded
+	o.Degraded = func() []string { return append(in.degraded(), others()...) }
 	if in.gateway, err = gateway.New(o, in.rules(c, in.secret, in.asns)); err != nil {
 		return nil, false, err
 	}

@@ -58,6 +58,20 @@ func oneOf[T ~string](values ...T) func(T) error {
 	}
 }
 
+func backupEvery(d time.Duration) error {
+	if d != 0 && (d < time.Minute || d > 365*24*time.Hour) {
+		return fmt.Errorf("must be between 1m and 8760h, or 0 for never")
+	}
+	return nil
+}
+
+// recipientsOfAge are public keys of age. What is wrong is said without the entry,
+// which may be a private one.
+func recipientsOfAge(keys []string) error {
+	_, err := security.ParseRecipients(keys)
+	return err
+}
+
 func storagePath(s string) error {
 	switch {
 	case s == "":

@@ -137,12 +137,14 @@ func splitList(s string, item func(string) any) any {
 func same[T any](v T) T { return v }
 
 var (
-	secrets  = listOf[[]webhook.Secret](`secrets such as ["whsec_…"]`, secret, webhook.Secret.String)
-	names    = listOf[[]string](`names such as ["pintle.example.com"]`, text, same)
-	networks = listOf[[]netip.Prefix](`addresses and ranges such as ["10.0.0.0/8"]`, network, netip.Prefix.String)
-	schedule = listOf[webhook.Schedule](`durations such as ["1s", "5s"]`, duration, webhook.FormatDuration)
-	asns     = listOf[[]uint32]("AS numbers such as [64500]", asn, same)
-	patterns = listOf[[]webhook.Pattern](`patterns such as ["order.*"]`, textOf[webhook.Pattern](""), same)
+	secrets = listOf[[]webhook.Secret](`secrets such as ["whsec_…"]`, secret, webhook.Secret.String)
+	names   = listOf[[]string](`names such as ["pintle.example.com"]`, text, same)
+	// Recipients are public.
+	recipients = listOf[[]string](`public keys such as ["age1…"]`, text, same)
+	networks   = listOf[[]netip.Prefix](`addresses and ranges such as ["10.0.0.0/8"]`, network, netip.Prefix.String)
+	schedule   = listOf[webhook.Schedule](`durations such as ["1s", "5s"]`, duration, webhook.FormatDuration)
+	asns       = listOf[[]uint32]("AS numbers such as [64500]", asn, same)
+	patterns   = listOf[[]webhook.Pattern](`patterns such as ["order.*"]`, textOf[webhook.Pattern](""), same)
 )
 
 var boolean = codec[bool]{

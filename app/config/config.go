@@ -28,6 +28,7 @@ type Config struct {
 	File string
 
 	Storage  Storage
+	Backup   Backup
 	Inbound  Inbound
 	Outbound Outbound
 	Admin    Admin
@@ -49,6 +50,19 @@ type Storage struct {
 	// set, or none.
 	EncryptionKey     webhook.Secret
 	EncryptionKeyFile string
+}
+
+// Backup says when backups are made by themselves, and where.
+type Backup struct {
+	// Directory is a folder; it is not empty if backups are made.
+	Directory string
+	// Every is zero where none are.
+	Every time.Duration
+	// Keep is how many there are to be.
+	Keep int
+	// EncryptTo are public keys of age; empty: backups are not encrypted. See
+	// [Backup.Recipients].
+	EncryptTo []string
 }
 
 // Inbound says who may post events, and where.
@@ -156,6 +170,7 @@ func (f Faults) Unwrap() []error { return f }
 func Default() *Config {
 	return &Config{
 		Storage: Storage{Path: "pintle.db", Synchronous: "full", MaxSize: 10 << 30},
+		Backup:  Backup{Keep: 7},
 		Inbound: Inbound{
 			Enabled: true, Listen: "127.0.0.1:8080", Path: "/webhook/inbound",
 			ValidateSignature: true, MaxClockSkew: 300 * time.Second, MaxBody: 1 << 20,
@@ -189,6 +204,7 @@ func Load(o Options) (*Config, error) {
 	if len(l.faults) == 0 {
 		l.finishSources()
 		l.checkStorage()
+		l.checkBackup()
 		l.checkInbound()
 		l.checkOutbound()
 		l.checkAdmin()
@@ -216,6 +232,13 @@ func (l *loader) checkAdmin() {
 func (l *loader) checkStorage() {
 	if s := &l.config.Storage; s.EncryptionKey != "" && s.EncryptionKeyFile != "" {
 		l.fault("storage.encryption_key_file", "keys come from storage.encryption_key or from a file, not from both")
+	}
+}
+
+// checkBackup finds what is wrong with keys of the section backup taken together.
+func (l *loader) checkBackup() {
+	if b := &l.config.Backup; b.Every > 0 && b.Directory == "" {
+		l.fault("backup.every", "goes with backup.directory, the folder for the backups; best one on another disk")
 	}
 }
 

@@ -46,6 +46,11 @@ func keys() keyTable[Config] {
 		newKey("storage.encryption_key", secretLines, encryptionKeys, func(c *Config) *webhook.Secret { return &c.Storage.EncryptionKey }),
 		newKey("storage.encryption_key_file", text, nil, func(c *Config) *string { return &c.Storage.EncryptionKeyFile }),
 
+		live(newKey("backup.directory", text, nil, func(c *Config) *string { return &c.Backup.Directory })),
+		live(newKey("backup.every", duration, backupEvery, func(c *Config) *time.Duration { return &c.Backup.Every })),
+		live(newKey("backup.keep", integer, between(1, 10_000), func(c *Config) *int { return &c.Backup.Keep })),
+		live(newKey("backup.encrypt_to", recipients, recipientsOfAge, func(c *Config) *[]string { return &c.Backup.EncryptTo })),
+
 		live(newKey("inbound.enabled", boolean, nil, func(c *Config) *bool { return &c.Inbound.Enabled })),
 		newKey("inbound.listen", text, hostPort, func(c *Config) *string { return &c.Inbound.Listen }),
 		live(newKey("inbound.path", text, urlPath, func(c *Config) *string { return &c.Inbound.Path })),

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/url"
 
+	"filippo.io/age"
+
 	"github.com/pintle/pintle/app/security"
 )
 
@@ -25,6 +27,12 @@ func (c *Config) Keyring() (*security.Keyring, error) {
 		return ring, nil
 	}
 	return nil, nil
+}
+
+// Recipients are those who can read backups; none: everybody who has them.
+func (b *Backup) Recipients() []age.Recipient {
+	recipients, _ := security.ParseRecipients(b.EncryptTo) // they were checked when they were read
+	return recipients
 }
 
 // ProxyURL is where the proxy is; nil: there is none.

@@ -61,6 +61,7 @@ func Examine(ctx context.Context, o Options, tell func(Finding)) {
 	all(database(ctx, c.Storage.Path, running))
 	all(sealing(ctx, c))
 	all(disk(c.Storage.Path))
+	all(backups(ctx, c, o.Now))
 	all(found)
 	if !running {
 		all(listeners(c))

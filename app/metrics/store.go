@@ -36,6 +36,39 @@ func (m *Metrics) Watch(stats func(context.Context, webhook.StatsQuery) (webhook
 	})
 }
 
+// WatchBackups adds how scheduled backups do to what is scraped, while they are on:
+// when the last good one was made, zero for never, and how many failed. It is called
+// once.
+func (m *Metrics) WatchBackups(status func() (on bool, last time.Time, failures int)) {
+	m.registry.MustRegister(&backups{
+		status:   status,
+		last:     prometheus.NewDesc("webhook_backup_last_success_timestamp_seconds", "When the last good scheduled backup was made; 0 for never.", nil, nil),
+		failures: prometheus.NewDesc("webhook_backup_failures_total", "Scheduled backups that failed.", nil, nil),
+	})
+}
+
+type backups struct {
+	status         func() (on bool, last time.Time, failures int)
+	last, failures *prometheus.Desc
+}
+
+// Describe lists what Collect collects.
+func (b *backups) Describe(ch chan<- *prometheus.Desc) { ch <- b.last; ch <- b.failures }
+
+// Collect reads the values.
+func (b *backups) Collect(ch chan<- prometheus.Metric) {
+	on, last, failures := b.status()
+	if !on {
+		return
+	}
+	var at float64
+	if !last.IsZero() {
+		at = float64(last.Unix())
+	}
+	ch <- prometheus.MustNewConstMetric(b.last, prometheus.GaugeValue, at)
+	ch <- prometheus.MustNewConstMetric(b.failures, prometheus.CounterValue, float64(failures))
+}
+
 // A watcher asks when it is scraped.
 type watcher struct {
 	read        func(context.Context, webhook.StatsQuery) (webhook.Stats, error)
