@@ -123,7 +123,7 @@ func newRoot(build Build) *cobra.Command {
 	root.AddCommand(
 		newServe(g), newDemo(g), newTUI(g), newListen(g), newSend(g), newPublish(g), newSign(g), newVerify(g),
 		newSubscribers(g), newEvents(g), newDeliveries(g), newDead(g), newRejections(g),
-		newTail(g), newStats(g), newTokens(g), newConfig(g), newDoctor(g), newVersion(g), newMan(),
+		newTail(g), newStats(g), newTokens(g), newConfig(g), newDoctor(g), newBackup(g), newRestore(g), newCheck(g), newVersion(g), newMan(),
 	)
 	root.Version = build.Version
 	root.InitDefaultCompletionCmd()
