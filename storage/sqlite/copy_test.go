@@ -1,0 +1,339 @@
+package sqlite_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite"
+)
+
+// emptyFile makes what a copy can be written into.
+func emptyFile(t *testing.T) string {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "copy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return f.Name()
+}
+
+// accept stores an event with so many bytes.
+func accept(t *testing.T, s *sqlite.Store, bytes int) webhook.EventID {
+	t.Helper()
+	id, err := tryToAccept(t.Context(), s, bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func tryToAccept(ctx context.Context, s *sqlite.Store, bytes int) (webhook.EventID, error) {
+	now := time.Now()
+	id := s.IDs().Event(now)
+	_, err := s.Accept(ctx, []webhook.Accept{{
+		Event: webhook.Event{ID: id, Source: webhook.SourceInbound, Type: "order.created", Timestamp: now.Unix(), ReceivedAt: now,
+			Data: []byte(`"` + strings.Repeat("x", bytes) + `"`)},
+		Key: webhook.NewDedupeKey(webhook.SourceInbound, string(id)),
+	}})
+	return id, err
+}
+
+// many is more than several steps of a copy have.
+const many = 5 << 20
+
+func TestCopyIsOneMomentWhileEventsAreStored(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a b#?.db")
+	store, err := open(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept(t, store, many)
+	before := accept(t, store, 1)
+	// Events are stored from before the copy until after it.
+	stop, begun, stopped := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for n := 0; ; n++ {
+			if _, err := tryToAccept(t.Context(), store, 100<<10); err != nil {
+				t.Error(err)
+			}
+			if n == 0 {
+				close(begun)
+			}
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}()
+	<-begun
+	to := emptyFile(t)
+	contents, err := sqlite.Copy(t.Context(), path, to)
+	close(stop)
+	<-stopped
+	if err != nil {
+		t.Fatal(err)
+	}
+	if contents.Newest <= before || contents.Events < 3 {
+		t.Errorf("the copy has %+v: it lacks what was stored before it, up to %s", contents, before)
+	}
+	if after := accept(t, store, 1); contents.Newest >= after {
+		t.Errorf("the copy has %s, which was stored after it", contents.Newest)
+	}
+	if got, err := sqlite.Examine(t.Context(), to); err != nil || got != contents {
+		t.Errorf("it is said to have %+v, and has %+v, %v", contents, got, err)
+	}
+	if got := names(t, filepath.Dir(to)); strings.Contains(got, " ") {
+		t.Errorf("the copy is not one file: %s", got)
+	}
+	copied, err := open(t, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := copied.Event(t.Context(), before); err != nil {
+		t.Errorf("an event that was stored before the copy: %v", err)
+	}
+}
+
+func TestCopyHasWhatOnlyTheLogOfACrashHas(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	store, err := open(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := accept(t, store, 1)
+	path = crashed(t, path)
+	contents, err := sqlite.Copy(t.Context(), path, emptyFile(t))
+	if err != nil || contents.Newest != id {
+		t.Errorf("the copy has %+v, %v, and not the event %s", contents, err, id)
+	}
+}
+
+// crashed returns a file as it would be if the process that has it open were dead.
+func crashed(t *testing.T, path string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, part := range []string{"", "-wal", "-shm"} {
+		content, err := os.ReadFile(path + part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "pintle.db"+part), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "pintle.db")
+}
+
+func TestCopyEndsWithItsContext(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	if _, err := open(t, path); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := sqlite.Copy(ctx, path, emptyFile(t)); !errors.Is(err, context.Canceled) {
+		t.Errorf("the copy ended with %v", err)
+	}
+}
+
+func TestExaminationFindsWhatIsDamaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	store, err := open(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		accept(t, store, 4000)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sqlite.Examine(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	do := func(file, statement string) {
+		t.Helper()
+		db, err := sql.Open("sqlite", file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		db.SetMaxOpenConns(1)
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		name string
+		harm func(file string)
+	}{
+		{"a page of zeros", func(file string) {
+			damaged := append([]byte(nil), whole...)
+			clear(damaged[len(damaged)-3*8192 : len(damaged)-2*8192])
+			if err := os.WriteFile(file, damaged, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"a file that is cut", func(file string) {
+			if err := os.Truncate(file, int64(len(whole))-8192); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"an index without an entry", func(file string) {
+			const rename = `PRAGMA writable_schema = on; UPDATE sqlite_schema SET sql = replace(sql, '%s', '%s') WHERE name = 'deliveries_dead'`
+			do(file, fmt.Sprintf(rename, "dead''", "cancelled''"))
+			do(file, `INSERT INTO deliveries (id, event_id, subscriber_id, state, attempts, spent, finished_at) SELECT id, id, 1, 'dead', 1, 1, 1 FROM events`)
+			do(file, fmt.Sprintf(rename, "cancelled''", "dead''"))
+		}},
+		{"a delivery of an event that is not there", func(file string) {
+			do(file, `INSERT INTO deliveries (id, event_id, subscriber_id, state, attempts, spent, finished_at) VALUES (1, 1, 1, 'dead', 1, 1, 1)`)
+		}},
+		{"no installation", func(file string) { do(file, `DELETE FROM settings`) }},
+	} {
+		file := filepath.Join(t.TempDir(), "pintle.db")
+		if err := os.WriteFile(file, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		test.harm(file)
+		if got, err := sqlite.Examine(t.Context(), file); err == nil {
+			t.Errorf("%s: it was not found: %+v", test.name, got)
+		}
+		if got, err := sqlite.Copy(t.Context(), file, emptyFile(t)); err == nil {
+			t.Errorf("%s: it was copied: %+v", test.name, got)
+		}
+	}
+}
+
+// mark writes into a file which it is.
+func mark(t *testing.T, path, name string) {
+	t.Helper()
+	s, err := open(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.PutSetting(t.Context(), "mark", name), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func marked(t *testing.T, path string) string {
+	t.Helper()
+	s, err := open(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := s.Setting(t.Context(), "mark")
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+func TestARestoreThatIsCutShortIsFinishedByTheNextStart(t *testing.T) {
+	const stamp = "20260101T000000.000Z"
+	// The parts of the old database that had been moved when the process died.
+	for done, moved := range [][]string{{}, {"-shm"}, {"-shm", "-wal"}, {"-shm", "-wal", ""}} {
+		t.Run(fmt.Sprint(done), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "pintle.db")
+			old, err := open(t, path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// It stands in the write-ahead log only, which must not get beside the
+			// new file.
+			if err := old.PutSetting(t.Context(), "mark", "old"); err != nil {
+				t.Fatal(err)
+			}
+			path = crashed(t, path)
+			next := filepath.Join(t.TempDir(), "pintle.db")
+			mark(t, next, "new")
+			if err := os.Rename(next, path+".restored-"+stamp); err != nil {
+				t.Fatal(err)
+			}
+			for _, part := range moved {
+				if err := os.Rename(path+part, path+".replaced-"+stamp+part); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := marked(t, path); got != "new" {
+				t.Errorf("the database is the %s one", got)
+			}
+			if got := marked(t, path+".replaced-"+stamp); got != "old" {
+				t.Errorf("what was moved aside is the %s one", got)
+			}
+		})
+	}
+}
+
+func TestNothingIsReplacedWhileItIsOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	store, err := open(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sqlite.Seize(path); !errors.Is(err, sqlite.ErrInUse) {
+		t.Errorf("an open file was seized: %v", err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	claim, err := sqlite.Seize(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, path); !errors.Is(err, sqlite.ErrInUse) {
+		t.Errorf("a file was opened while it is replaced: %v", err)
+	}
+	if err := claim.Release(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestALogWithoutItsFileIsMovedAsideToo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	old, err := open(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept(t, old, 1)
+	path = crashed(t, path)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	next := path + ".next"
+	mark(t, next, "new")
+	claim, err := sqlite.Seize(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if exists, err := claim.Exists(); err != nil || !exists {
+		t.Errorf("nothing is there to be replaced: %v", err)
+	}
+	aside, err := claim.Replace(next, time.Now())
+	if err := errors.Join(err, claim.Release()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(aside + "-wal"); err != nil {
+		t.Error(err)
+	}
+	if got := marked(t, path); got != "new" {
+		t.Errorf("the database is the %s one", got)
+	}
+}
