@@ -193,7 +193,8 @@ func openBackup(file string) (*os.File, error) {
 	if info, err := f.Stat(); err != nil || info.IsDir() {
 		return nil, errors.Join(err, fmt.Errorf("%s is not a file", file), f.Close())
 	}
-	if log, err := os.Stat(file + "-wal"); err == nil && log.Size() > 0 {
+	// An empty one can be that of a process which is about to write.
+	if _, err := os.Lstat(file + "-wal"); err == nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", file, ErrHasLog), f.Close())
 	}
 	return f, nil

@@ -170,11 +170,11 @@ func (s *Scheduler) make(ctx context.Context, policy Policy) (wait time.Duration
 		return 0, err
 	}
 	now := time.Now()
-	if len(kept) > 0 {
-		last := kept[0].at
+	// Those from the future tell of a clock that was wrong, and of nothing else.
+	if i := slices.IndexFunc(kept, func(b scheduled) bool { return !b.at.After(now) }); i >= 0 {
+		last := kept[i].at
 		s.good(last)
-		// One from the future tells of a clock that was wrong, and of nothing else.
-		if since := now.Sub(last); since >= 0 && since < policy.Every {
+		if since := now.Sub(last); since < policy.Every {
 			return policy.Every - since, rotate(kept, policy.Keep)
 		}
 	}
