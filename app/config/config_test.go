@@ -256,6 +256,7 @@ func TestImpossibleValuesAreRefused(t *testing.T) {
 		"inbound.rate_limit=NaN", "inbound.max_connections=0", "inbound.max_connections_per_address=-1", "inbound.acme_domains=*.example.com", "inbound.acme_domains=192.0.2.1",
 		"inbound.acme_domains=::1", "inbound.acme_domains=a..b", "inbound.acme_domains=-a.example", "inbound.acme_domains=a:443", "inbound.acme_domains=a_b.example", "inbound.acme_email=me",
 		"inbound.acme_email=Me <me@example.com>", "inbound.acme_directory=", "inbound.acme_directory=http://ca.example", "inbound.acme_directory=https:///x", "inbound.acme_directory=https://u:p@ca.example",
+		"backup.every=30s", "backup.every=-1s", "backup.every=1h", "backup.keep=0", "backup.encrypt_to=age1", "backup.encrypt_to=AGE-SECRET-KEY-1",
 		"storage.encryption_key=short", "storage.encryption_key=" + key(1) + ",", "storage.encryption_key=" + key(1) + "," + key(1),
 		"outbound.proxy=proxy:3128", "outbound.proxy=ftp://proxy", "outbound.proxy=http://", "outbound.proxy=http://:3128", "outbound.proxy=http://proxy/path", "outbound.proxy=http://proxy?a=b",
 		"outbound.proxy=http://proxy:port", "outbound.proxy=http://proxy:99999", "outbound.proxy=http://***@proxy", "outbound.proxy=http://***:x@proxy",

@@ -20,7 +20,7 @@ var changes = []struct {
 	{"storage.encryption_key", key(1), false},
 	{"storage.encryption_key_file", "keys", false},
 	{"backup.directory", "/backups", true},
-	{"backup.every", "0", true},
+	{"backup.every", "1h", true},
 	{"backup.keep", "1", true},
 	{"backup.encrypt_to", "age1nnkyk2t9r2gvf0geux52p0m36pgn8h0j6jys53hxafy747zpc33s9xm733", true},
 	{"inbound.enabled", "false", true},
@@ -75,7 +75,7 @@ func TestReloadTakesWhatIsLiveAndNamesTheRest(t *testing.T) {
 	known := map[string]bool{}
 	for _, change := range changes {
 		known[change.key] = true
-		base := "inbound.asn_database = 'asn.mmdb'\nadmin.tls_cert = 'c.pem'\nadmin.tls_key = 'k.pem'\n"
+		base := "backup.directory = 'backups'\ninbound.asn_database = 'asn.mmdb'\nadmin.tls_cert = 'c.pem'\nadmin.tls_key = 'k.pem'\n"
 		if change.key != "inbound.acme_domains" {
 			base += "inbound.tls_cert = 'c.pem'\ninbound.tls_key = 'k.pem'\n"
 		}

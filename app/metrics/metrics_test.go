@@ -69,6 +69,7 @@ func TestNamesAndLabelsAreThoseOfTheContract(t *testing.T) {
 	m := New()
 	m.Watch(func(context.Context, webhook.StatsQuery) (webhook.Stats, error) { return webhook.Stats{}, nil },
 		func() []*webhook.Subscriber { return []*webhook.Subscriber{{ID: "sub_1"}} }, never)
+	m.WatchBackups(func() (bool, time.Time, int) { return true, time.Unix(1, 0), 2 })
 	attempt(m, "order.created", "sub_1", 2, webhook.OK)
 	m.Received("inbound", "received", time.Millisecond)
 	m.Committed(3, time.Millisecond)
@@ -99,6 +100,9 @@ func TestNamesAndLabelsAreThoseOfTheContract(t *testing.T) {
 		"webhook_commit_duration_seconds":   "histogram ",
 		"webhook_commit_batch_size":         "histogram ",
 		"webhook_database_bytes":            "gauge ",
+
+		"webhook_backup_last_success_timestamp_seconds": "gauge ",
+		"webhook_backup_failures_total":                 "counter ",
 
 		"webhook_subscriber_held":            "gauge subscriber",
 		"webhook_transform_duration_seconds": "histogram ",
@@ -222,6 +226,28 @@ func TestTransformIsAStatus(t *testing.T) {
 	attempt(m, "a", "sub_1", 1, webhook.Transformation)
 	if diff := cmp.Diff([]string{"a transform 1"}, values(scrape(t, m)["webhook_deliveries_total"])); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestBackupsAreToldWhileTheyAreOn(t *testing.T) {
+	const last, failures = "webhook_backup_last_success_timestamp_seconds", "webhook_backup_failures_total"
+	on, at := false, time.Time{}
+	m := New()
+	m.WatchBackups(func() (bool, time.Time, int) { return on, at, 2 })
+	if families := scrape(t, m); families[last] != nil || families[failures] != nil {
+		t.Error("they are told, and are off")
+	}
+	on = true
+	if got := scrape(t, m)[last].GetMetric()[0].GetGauge().GetValue(); got != 0 {
+		t.Errorf("without a good one the last is of %v", got)
+	}
+	at = time.Unix(1731602712, 0)
+	families := scrape(t, m)
+	if got := families[last].GetMetric()[0].GetGauge().GetValue(); got != 1731602712 {
+		t.Errorf("the last is of %v", got)
+	}
+	if got := families[failures].GetMetric()[0].GetCounter().GetValue(); got != 2 {
+		t.Errorf("%v failed", got)
 	}
 }
 
