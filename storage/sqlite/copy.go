@@ -69,8 +69,14 @@ func copyPages(ctx context.Context, path, to string) (_ Contents, err error) {
 	if empty, err := inspectHeader(from); err != nil || empty {
 		return Contents{}, errors.Join(err, errEmpty(path, empty))
 	}
-	// Never as a file that does not change: an appliance may start meanwhile.
-	db, err := sql.Open("sqlite", dsn(path, "mode=ro", "_pragma=busy_timeout(10000)"))
+	// Never as a file that does not change: an appliance may start meanwhile. Where
+	// there is no write-ahead log, SQLite makes one, and who can only read does not
+	// remove it.
+	mode := "mode=ro"
+	if _, err := os.Lstat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		mode = "mode=rw"
+	}
+	db, err := sql.Open("sqlite", dsn(path, mode, "_pragma=busy_timeout(10000)", "_pragma=query_only(1)"))
 	if err != nil {
 		return Contents{}, err
 	}

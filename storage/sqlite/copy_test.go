@@ -137,6 +137,29 @@ func crashed(t *testing.T, path string) string {
 	return filepath.Join(dir, "pintle.db")
 }
 
+func TestCopyLeavesWhatItCopiesAsItIs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	mark(t, path, "it")
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside := names(t, filepath.Dir(path))
+	if _, err := sqlite.Copy(t.Context(), path, emptyFile(t)); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(after) != string(before) {
+		t.Error("it has changed")
+	}
+	if now := names(t, filepath.Dir(path)); now != beside {
+		t.Errorf("there was %s, and now there is %s", beside, now)
+	}
+}
+
 func TestCopyEndsWithItsContext(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pintle.db")
 	if _, err := open(t, path); err != nil {
