@@ -75,7 +75,7 @@ func PrepareFrom(ctx context.Context, database string, in io.Reader, identities 
 		return nil, err
 	}
 	r.partial = out.Name()
-	r.Encrypted, err = decrypt(ctx, flushing{out}, in, identities)
+	r.Encrypted, err = decrypt(ctx, out, in, identities)
 	if err = errors.Join(err, out.Close()); err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func Check(ctx context.Context, file string, identities []age.Identity) (_ Check
 		return Checked{}, err
 	}
 	defer func() { err = errors.Join(err, os.Remove(out.Name())) }()
-	_, err = decrypt(ctx, flushing{out}, f, identities)
+	_, err = decrypt(ctx, out, f, identities)
 	if err = errors.Join(err, out.Close()); err != nil {
 		return Checked{}, err
 	}

@@ -360,3 +360,20 @@ func TestALogWithoutItsFileIsMovedAsideToo(t *testing.T) {
 		t.Errorf("the database is the %s one", got)
 	}
 }
+
+func TestAnOlderSchemaIsExaminedAndCopiedAsItIs(t *testing.T) {
+	for version, name := range []string{1: "v1.sql", 2: "v2.sql", 3: "v3.sql"} {
+		if name == "" {
+			continue
+		}
+		path, to := frozen(t, name), emptyFile(t)
+		contents, err := sqlite.Copy(t.Context(), path, to)
+		if err != nil || contents.Schema != version || contents.Events == 0 || contents.Newest == "" {
+			t.Errorf("%s: the copy has %+v, %v", name, contents, err)
+			continue
+		}
+		if _, err := open(t, to); err != nil {
+			t.Errorf("%s: the copy cannot be upgraded: %v", name, err)
+		}
+	}
+}
