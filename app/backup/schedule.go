@@ -236,6 +236,9 @@ func ownName(ctx context.Context, database string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if info.Installation == "" {
+		return "", fmt.Errorf("%s does not tell which installation's it is", database)
+	}
 	base := filepath.Base(database)
 	return strings.TrimSuffix(base, filepath.Ext(base)) + "-" + info.Installation + "-", nil
 }

@@ -67,7 +67,7 @@ func TestOldBackupsStayUntilANewOneIsGood(t *testing.T) {
 	whole, err := os.ReadFile(path)
 	must(t, err)
 	damaged := append([]byte(nil), whole...)
-	for i := 3 * 8192; i < len(damaged); i++ {
+	for i := len(damaged) - 8192; i < len(damaged); i++ {
 		damaged[i] ^= 0x55
 	}
 	scheduled(t, path, backup.Policy{Directory: dir, Every: time.Hour, Keep: 1}, func(s *backup.Scheduler) {

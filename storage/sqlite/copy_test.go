@@ -305,6 +305,30 @@ func TestARestoreThatIsCutShortIsFinishedByTheNextStart(t *testing.T) {
 	}
 }
 
+func TestARestoreThatIsCutShortIsFinishedBeforeTheNextOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	mark(t, path, "old")
+	for _, name := range []string{path + ".restored-20260101T000000.000Z", path + ".next"} {
+		mark(t, name, filepath.Ext(name))
+		if err := os.Remove(name + ".lock"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	claim, err := sqlite.Seize(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	aside, err := claim.Replace(path+".next", time.Now())
+	if err := errors.Join(err, claim.Release()); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{path: ".next", aside: ".000Z", path + ".replaced-20260101T000000.000Z": "old"} {
+		if got := marked(t, file); got != want {
+			t.Errorf("%s is %s, want %s", file, got, want)
+		}
+	}
+}
+
 func TestNothingIsReplacedWhileItIsOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pintle.db")
 	store, err := open(t, path)
