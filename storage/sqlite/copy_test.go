@@ -322,6 +322,9 @@ func TestARestoreThatIsCutShortIsFinishedBeforeTheNextOne(t *testing.T) {
 	if err := errors.Join(err, claim.Release()); err != nil {
 		t.Fatal(err)
 	}
+	if strings.HasSuffix(aside, "20260101T000000.000Z") {
+		t.Errorf("the one before was not finished: %s", aside)
+	}
 	for file, want := range map[string]string{path: ".next", aside: ".000Z", path + ".replaced-20260101T000000.000Z": "old"} {
 		if got := marked(t, file); got != want {
 			t.Errorf("%s is %s, want %s", file, got, want)
