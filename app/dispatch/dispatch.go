@@ -141,7 +141,7 @@ func (d *Dispatcher) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start dispatcher: %w", err)
 	}
-	backlog, err := d.o.Store.Backlog(ctx)
+	backlog, err := d.o.Store.Backlog(ctx, webhook.SetBack{To: time.Now()})
 	if err != nil {
 		return fmt.Errorf("start dispatcher: %w", err)
 	}

@@ -19,7 +19,7 @@ const (
 	// maxFetches is how many fetches read the store at a time.
 	maxFetches = 4
 	// tick is how often the scheduler looks at the clock without being told
-	// to, in case it was set forward: timers do not notice that.
+	// to, in case it was set: timers do not notice that.
 	tick = time.Second
 	// retryFetch is how long a lane waits after the store failed to answer.
 	retryFetch = time.Second
@@ -48,6 +48,7 @@ type scheduler struct {
 	bytes    int // the data held in all lanes
 	jobs     chan assignment
 	idle     chan struct{} // closed when nothing is in flight; nil unless draining
+	clock    clock
 
 	mu      sync.Mutex
 	inbox   []func()
@@ -127,6 +128,8 @@ func (s *scheduler) run() {
 			return
 		}
 		now := time.Now()
+		s.clock.read(now)
+		s.makeGood(now)
 		s.ring(now)
 		s.start(now)
 		s.fetch(now)
@@ -569,7 +572,7 @@ func (s *scheduler) ring(now time.Time) {
 // fetch reads due deliveries from the store, for as many lanes at a time as the
 // store should have readers.
 func (s *scheduler) fetch(now time.Time) {
-	for len(s.wanted) > 0 && s.fetches < maxFetches && s.idle == nil {
+	for len(s.wanted) > 0 && s.fetches < maxFetches && s.idle == nil && !s.clock.wasSetBack() {
 		l := s.wanted[0]
 		s.wanted = s.wanted[1:]
 		l.wanting = false

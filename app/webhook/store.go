@@ -38,8 +38,11 @@ type Store interface {
 	Due(ctx context.Context, query DueQuery) (jobs []Job, next time.Time, err error)
 
 	// Backlog returns, for each subscriber with pending deliveries, when the
-	// first of them are due.
-	Backlog(ctx context.Context) (map[SubscriberID]Backlog, error)
+	// first of them are due. Before that it makes good for a clock that was set
+	// back, which would keep them waiting for a time that has been already: they
+	// become due as much sooner, though not before it is now. Asked twice of the
+	// same, it does nothing more.
+	Backlog(ctx context.Context, clock SetBack) (map[SubscriberID]Backlog, error)
 
 	// Resend makes deliveries due, with their whole schedule before them: the
 	// first at the time, and each further one so much later. One that is
@@ -180,6 +183,15 @@ type Result struct {
 type Backlog struct {
 	// Fresh have spent nothing of their schedule, and Retries something.
 	Fresh, Retries time.Time
+}
+
+// A SetBack says that the clock was set back; its zero value, that it was not.
+type SetBack struct {
+	// From is where the clock would be; zero: find out whether it was set back, by
+	// the latest time at which something was stored. To is where it is.
+	From, To time.Time
+	// Held are deliveries that stay as they are: they are being tried.
+	Held []DeliveryID
 }
 
 // First is when the first of both is due; zero: there is none.

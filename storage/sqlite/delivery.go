@@ -11,7 +11,12 @@ import (
 )
 
 // Backlog returns when the first of each subscriber's pending deliveries are due.
-func (s *Store) Backlog(ctx context.Context) (map[webhook.SubscriberID]webhook.Backlog, error) {
+func (s *Store) Backlog(ctx context.Context, clock webhook.SetBack) (map[webhook.SubscriberID]webhook.Backlog, error) {
+	if !clock.To.IsZero() {
+		if err := s.bringForward(ctx, clock); err != nil {
+			return nil, err
+		}
+	}
 	backlog := map[webhook.SubscriberID]webhook.Backlog{}
 	_, err := list(ctx, s.readers, `SELECT subscriber_id, (spent > 0), min(next_attempt_at) FROM deliveries INDEXED BY deliveries_due
 		WHERE state = 'pending' GROUP BY subscriber_id, (spent > 0)`, nil,

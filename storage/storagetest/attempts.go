@@ -103,11 +103,51 @@ func testBacklog(t *testing.T, open Open) {
 	retried := event(s, "4", start, one)
 	accept(t, s, retried)
 	must(t, s.Record(ctx, []webhook.Result{result(retried.Deliveries[0].ID, 1, webhook.Pending)}))
-	backlog, err := s.Backlog(ctx)
+	backlog, err := s.Backlog(ctx, webhook.SetBack{})
 	must(t, err)
 	equal(t, "backlog", backlog, map[webhook.SubscriberID]webhook.Backlog{
 		one.ID: {Fresh: start, Retries: start.Add(time.Minute)}, two.ID: {Fresh: start.Add(time.Second)},
 	})
+}
+
+// testSetBack has the clock set back by three hours, after one delivery was made,
+// one has failed, and one was held by its sender.
+func testSetBack(t *testing.T, open Open) {
+	s := open(t)
+	sub := subscriber(t, s)
+	later := start.Add(3 * time.Hour)
+	made, failed, held := event(s, "1", later, sub), event(s, "2", later, sub), event(s, "3", later.Add(-time.Second), sub)
+	accept(t, s, made, failed, held)
+	must(t, s.Record(ctx, []webhook.Result{result(failed.Deliveries[0].ID, 1, webhook.Pending, func(r *webhook.Result) {
+		r.Attempt.StartedAt, r.Attempt.Duration = later.Add(-time.Second), time.Second
+		r.DueAt, r.NextAttemptAt = later, later.Add(time.Minute)
+	})}))
+	dueAt := func(a webhook.Accept) time.Duration {
+		t.Helper()
+		return delivery(t, s, a.Deliveries[0].ID).NextAttemptAt.Sub(start)
+	}
+	want := func(what string, clock webhook.SetBack, m, f, h time.Duration) {
+		t.Helper()
+		backlog, err := s.Backlog(ctx, clock)
+		must(t, err)
+		if dueAt(made) != m || dueAt(failed) != f || dueAt(held) != h {
+			t.Errorf("%s: due after %s, %s and %s; want %s, %s and %s", what, dueAt(made), dueAt(failed), dueAt(held), m, f, h)
+		}
+		equal(t, what, backlog, map[webhook.SubscriberID]webhook.Backlog{sub.ID: {Fresh: start.Add(min(m, h)), Retries: start.Add(f)}})
+	}
+	const hours = 3 * time.Hour
+	want("nothing was set back", webhook.SetBack{To: later}, hours, hours+time.Minute, hours-time.Second)
+	want("it is not asked", webhook.SetBack{}, hours, hours+time.Minute, hours-time.Second)
+	want("set back before the start", webhook.SetBack{To: start, Held: []webhook.DeliveryID{held.Deliveries[0].ID}}, 0, time.Minute, hours-time.Second)
+	want("asked once more, as after a restart", webhook.SetBack{To: start.Add(time.Second)}, 0, time.Minute, hours-time.Second)
+	want("set back by an hour more, while running", webhook.SetBack{From: start, To: start.Add(-time.Hour)}, -time.Hour, time.Minute-time.Hour, hours-time.Hour-time.Second)
+	// What is stored at a later time than any before counts again.
+	accept(t, s, event(s, "4", later.Add(time.Hour), subscriber(t, s)))
+	_, err := s.Backlog(ctx, webhook.SetBack{To: start})
+	must(t, err)
+	if dueAt(held) != 0 {
+		t.Errorf("set back once more: due after %s", dueAt(held))
+	}
 }
 
 func testRecord(t *testing.T, open Open) {

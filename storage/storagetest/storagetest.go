@@ -35,6 +35,7 @@ func Run(t *testing.T, location func(t *testing.T) Open) {
 		{"EachKeyOfAnOrderHasItsTurn", testOrderIsFair},
 		{"SubscriberMayBecomeOrdered", testBecomesOrdered},
 		{"BacklogTellsTheFirstDueOfEach", testBacklog},
+		{"ClockThatWasSetBackKeepsNothingWaiting", testSetBack},
 		{"ResultMovesItsDeliveryOn", testRecord},
 		{"ResultAfterTheEndIsHistoryOnly", testRecordLate},
 		{"ResendGivesTheWholeSchedule", testResend},

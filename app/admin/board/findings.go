@@ -130,7 +130,7 @@ func (b *Board) findOverdue(ctx context.Context, now time.Time) error {
 	if fresh(b.overdueAt, now, slowFor) {
 		return nil
 	}
-	backlog, err := b.o.Store.Backlog(ctx)
+	backlog, err := b.o.Store.Backlog(ctx, webhook.SetBack{})
 	if err != nil {
 		return err
 	}

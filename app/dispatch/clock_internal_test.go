@@ -1,0 +1,126 @@
+package dispatch
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite"
+)
+
+func TestClockNoticesOnlyThatItWasSetBack(t *testing.T) {
+	start := time.Now() // with the monotonic clock
+	for name, c := range map[string]struct {
+		// wall is by how much the wall clock is off after a second.
+		wall time.Duration
+		back bool
+	}{
+		"as it should be":  {0, false},
+		"made to go slow":  {-500 * time.Microsecond, false},
+		"set forward":      {3 * time.Hour, false},
+		"set back":         {-3 * time.Hour, true},
+		"set back by 1.1s": {-1100 * time.Millisecond, true},
+	} {
+		var watch clock
+		watch.read(start)
+		watch.wall = watch.wall.Add(-c.wall) // it is not possible to make the other
+		watch.read(start.Add(time.Second))
+		if watch.wasSetBack() != c.back {
+			t.Errorf("%s: noticed %t", name, watch.wasSetBack())
+		}
+		if by := watch.setBack.From.Sub(watch.wall); c.back && by != -c.wall {
+			t.Errorf("%s: by %s", name, by)
+		}
+	}
+}
+
+// A called is a transport that tells of each request.
+type called chan *http.Request
+
+func (c called) RoundTrip(r *http.Request) (*http.Response, error) {
+	c <- r
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(""))}, nil
+}
+
+// TestNothingWaitsForATimeThatHasBeen has one delivery in the store that was made,
+// and one that failed, when the clock was three hours ahead.
+func TestNothingWaitsForATimeThatHasBeen(t *testing.T) {
+	const ahead, wait = 3 * time.Hour, 300 * time.Millisecond
+	for name, running := range map[string]bool{"set back while running": true, "set back before the start": false} {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			schema, err := os.ReadFile("../../schema.sql")
+			if err != nil {
+				t.Fatal(err)
+			}
+			store, err := sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(t.TempDir(), "pintle.db"), Schema: string(schema), Synchronous: "normal"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer store.Close()
+			arrivals := make(called, 10)
+			d := New(Options{
+				Store: store, Logger: slog.New(slog.DiscardHandler), Transport: arrivals, Timeout: time.Second, Concurrency: 10, MaxInFlight: 10,
+				Policy: webhook.RetryPolicy{Retries: 6, Schedule: webhook.DefaultSchedule()},
+			})
+			begin := func() {
+				if err := d.Start(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if running {
+				begin()
+			}
+			sub, err := d.AddSubscriber(ctx, webhook.Subscriber{URL: "https://example.com", Secret: webhook.NewSecret(), Events: []webhook.Pattern{"*"}, Active: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			then := time.Now().Add(ahead)
+			var ids []webhook.DeliveryID
+			for _, key := range []string{"made", "failed"} {
+				id := store.IDs().Delivery(then)
+				ids = append(ids, id)
+				if _, err := store.Accept(ctx, []webhook.Accept{{
+					Event: webhook.Event{ID: store.IDs().Event(then), Source: "inbound", Type: "a.b", Data: []byte("1"), ReceivedAt: then},
+					Key:   webhook.NewDedupeKey("inbound", key), Deliveries: []webhook.NewDelivery{{ID: id, SubscriberID: sub.ID}},
+				}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			begun := time.Now()
+			if err := store.Record(ctx, []webhook.Result{{
+				Attempt: webhook.Attempt{DeliveryID: ids[1], Number: 1, StartedAt: then, Outcome: webhook.Timeout},
+				DueAt:   then, State: webhook.Pending, Spent: 1, NextAttemptAt: then.Add(wait),
+			}}); err != nil {
+				t.Fatal(err)
+			}
+			if running {
+				d.scheduler.post(func() { d.scheduler.clock.wall = d.scheduler.clock.wall.Add(ahead) })
+			} else {
+				begin()
+			}
+			defer func() {
+				cut, cancel := context.WithCancel(context.Background())
+				cancel()
+				d.Stop(cut)
+			}()
+			for range ids {
+				select {
+				case r := <-arrivals:
+					if r.Header.Get("X-Agent-Attempt") == "2" && time.Since(begun) < wait-10*time.Millisecond {
+						t.Errorf("the retry came after %s, want its wait of %s", time.Since(begun), wait)
+					}
+				case <-time.After(10 * time.Second):
+					t.Fatal("a delivery still waits")
+				}
+			}
+		})
+	}
+}
