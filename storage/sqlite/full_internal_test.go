@@ -207,6 +207,32 @@ func TestSpentMaxSizeIsNoFaultOfTheOthersInTheGroup(t *testing.T) {
 	}
 }
 
+// TestCheckAsksTheDisk holds that a check writes: one that does not succeeds on a
+// disk that is full, or broken.
+func TestCheckAsksTheDisk(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	s := openBounded(t, path, 0)
+	written := func() int64 {
+		t.Helper()
+		info, err := os.Stat(path + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	put(t, s)
+	before := written()
+	if err := s.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if written() == before {
+		t.Error("a check wrote nothing")
+	}
+	if _, err := s.Setting(t.Context(), installation); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFullDiskRecoversByItself(t *testing.T) {
 	ctx := t.Context()
 	s := openBounded(t, filepath.Join(t.TempDir(), "pintle.db"), 0)
