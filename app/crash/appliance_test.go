@@ -81,6 +81,8 @@ type installation struct {
 	database string
 	inbound  string
 	log      *os.File
+	// prepare, if not nil, changes how a process is started.
+	prepare func(*exec.Cmd)
 	// lives counts the appliances started so far.
 	lives int
 }
@@ -110,6 +112,13 @@ func install(t *testing.T, binary, dir string) *installation {
 			t.Logf("the end of the appliance's log:\n%s", i.logEnd())
 		}
 	})
+	i.configure(t, "")
+	return i
+}
+
+// configure writes the configuration, with lines of TOML behind it.
+func (i *installation) configure(t *testing.T, more string) {
+	t.Helper()
 	text := fmt.Sprintf(`[storage]
 path = %q
 [inbound]
@@ -123,12 +132,14 @@ retries = 90
 [admin]
 listen = ""
 socket = %q
-`, i.database, i.inbound, senderSecret, concurrency, filepath.Join(short, "s"))
+%s`, i.database, i.inbound, senderSecret, concurrency, i.socket(), more)
 	if err := os.WriteFile(i.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return i
 }
+
+// socket is that of the admin API.
+func (i *installation) socket() string { return filepath.Join(filepath.Dir(i.config), "s") }
 
 func (i *installation) logEnd() string {
 	text, err := os.ReadFile(i.log.Name())
@@ -176,6 +187,9 @@ func (i *installation) start(t *testing.T) *appliance {
 	// end.
 	a.cmd.Stdout, a.cmd.Stderr = i.log, i.log
 	dieWithParent(a.cmd)
+	if i.prepare != nil {
+		i.prepare(a.cmd)
+	}
 	if err := a.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
