@@ -19,6 +19,8 @@ var (
 	// ErrSealed says that secrets in the store are sealed, and that there is no
 	// key, or another one.
 	ErrSealed = sqlite.ErrSealed
+	// ErrDamaged says that the store is not as Pintle left it.
+	ErrDamaged = sqlite.ErrDamaged
 )
 
 // ErrNoEngine says that no engine of this build opens the path.

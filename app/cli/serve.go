@@ -131,6 +131,8 @@ func (g *globals) start(ctx context.Context, c *config.Config, logger *slog.Logg
 	switch {
 	case errors.Is(err, storage.ErrInUse):
 		return nil, hint(err, "stop the other one, or name another file with --db")
+	case errors.Is(err, storage.ErrDamaged):
+		return nil, hint(err, "see pintle doctor, or docs/faults.md; keep the file, and put the newest backup in its place")
 	case errors.Is(err, storage.ErrSealed) && keys == nil:
 		return nil, hint(err, "set storage.encryption_key_file or PINTLE_STORAGE_ENCRYPTION_KEY to the key that it was sealed with")
 	case errors.Is(err, storage.ErrSealed):

@@ -62,7 +62,7 @@ func (v vault) openRow(row *subscriberRow) error {
 
 // admit refuses a file whose secrets it cannot open. It changes nothing.
 func (v vault) admit(ctx context.Context, path string) error {
-	db, err := sql.Open("sqlite", dsn(path, "mode=ro", "_pragma=busy_timeout(10000)"))
+	db, err := openAsItIs(path)
 	if err != nil {
 		return err
 	}

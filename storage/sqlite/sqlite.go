@@ -125,6 +125,8 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		if err := create(ctx, path, o.Schema); err != nil {
 			return nil, fmt.Errorf("create database %s: %w", path, err)
 		}
+	} else if err := errors.Join(checkLength(path), checkLog(ctx, path)); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
 	} else if err := s.vault.admit(ctx, path); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	} else if err := upgrade(ctx, path, o.OnUpgrade); err != nil {
@@ -308,6 +310,8 @@ func translate(err error) error {
 		return webhook.ErrNotFound
 	case errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_FULL:
 		return fmt.Errorf("%w: %w", webhook.ErrStorageFull, err)
+	case errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code() == sqlite3.SQLITE_NOTADB):
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return err
 }
