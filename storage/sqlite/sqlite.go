@@ -300,6 +300,13 @@ func (s *Store) PutSetting(_ context.Context, name, value string) error {
 	})
 }
 
+// diskFaults say what the disk was asked for, by SQLite's code.
+var diskFaults = map[int]string{
+	sqlite3.SQLITE_IOERR_READ: "read", sqlite3.SQLITE_IOERR_SHORT_READ: "read", sqlite3.SQLITE_IOERR_WRITE: "write",
+	sqlite3.SQLITE_IOERR_FSYNC: "make durable what was written", sqlite3.SQLITE_IOERR_DIR_FSYNC: "make durable what was written",
+	sqlite3.SQLITE_IOERR_TRUNCATE: "shorten a file", sqlite3.SQLITE_IOERR_SHMSIZE: "make room for the index of the log",
+}
+
 // translate gives the errors of the driver the names of the domain.
 func translate(err error) error {
 	var e *sqlitedriver.Error
@@ -312,6 +319,8 @@ func translate(err error) error {
 		return fmt.Errorf("%w: %w", webhook.ErrStorageFull, err)
 	case errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code() == sqlite3.SQLITE_NOTADB):
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	case errors.As(err, &e) && diskFaults[e.Code()] != "":
+		return fmt.Errorf("the disk has failed to %s: %w", diskFaults[e.Code()], err)
 	}
 	return err
 }
