@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -64,13 +65,40 @@ func binary(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "pintle")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", file, "github.com/pintle/pintle")
+	built.Do(func() { built.file, built.err = build(built.dir) })
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return built.file
+}
+
+// built is the binary of all tests, in a directory that TestMain makes and removes.
+var built struct {
+	sync.Once
+	dir, file string
+	err       error
+}
+
+// build builds the binary into the directory.
+func build(dir string, flags ...string) (string, error) {
+	file := filepath.Join(dir, "pintle")
+	cmd := exec.Command("go", append(append([]string{"build", "-o", file}, flags...), "github.com/pintle/pintle")...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build pintle: %v\n%s", err, out)
+		return "", fmt.Errorf("build pintle: %w\n%s", err, out)
 	}
-	return file
+	return file, nil
+}
+
+// openDir is a directory that other users can reach, unlike that of a test.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // An installation is a configuration and its database, on which one appliance

@@ -31,12 +31,26 @@ const (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(senderEnvironment) == "" {
-		os.Exit(m.Run())
+		os.Exit(run(m))
 	}
 	if err := send(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "pb")
+	if err == nil {
+		err = os.Chmod(dir, 0o755) // some appliances run as another user
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	built.dir = dir
+	return m.Run()
 }
 
 func TestNothingAcknowledgedIsLost(t *testing.T) {

@@ -34,7 +34,7 @@ func crashed(t *testing.T, events int) *scene {
 // elsewhere is the scene with a copy of its database, which is to be damaged.
 func (s *scene) elsewhere(t *testing.T) *scene {
 	t.Helper()
-	dir := t.TempDir()
+	dir := openDir(t)
 	copyDatabase(t, filepath.Dir(s.database), dir)
 	return &scene{installation: install(t, s.binary, dir), inbox: s.inbox, promised: maps.Clone(s.promised), keys: s.keys}
 }
