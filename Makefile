@@ -4,13 +4,14 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 DEMO    ?= # flags for the demo, such as DEMO="--for 10s"
 BENCH   ?= # flags for the measurement, such as BENCH="-only checks"
 ROUNDS  ?= 200
+SOAK    ?= 1h
 FUZZ    ?= 30s
 PEBBLE  ?= v2.10.1
 
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test check tmux pictures bench crash suites payloads slow h2spec acme fuzz help
+.PHONY: build demo test check tmux pictures bench crash soak suites payloads slow h2spec acme fuzz help
 
 build: ## Build bin/pintle, one static binary
 	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/pintle .
@@ -53,6 +54,9 @@ bench: ## Measure the appliance beside its floor, in one run, as ratios
 
 crash: ## Kill the appliance ROUNDS times under load and prove that nothing is lost
 	go test ./app/crash -run TestNothingAcknowledgedIsLost -count=1 -timeout 60m -v -rounds $(ROUNDS)
+
+soak: ## Load the appliance for SOAK and fail if anything of it grows, or is lost
+	go test ./app/crash -run TestNothingGrows -count=1 -timeout 0 -v -soak $(SOAK)
 
 suites: payloads slow h2spec ## Run the suites of others: these three
 

@@ -86,7 +86,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	sending := startSending(t, orderToSend{URL: "http://" + i.inbound + "/webhook/inbound", Seed: chosen}, l)
+	sending := startSending(t, orderToSend{URL: "http://" + i.inbound + "/webhook/inbound", Seed: chosen, Pause: pause}, l)
 
 	for round := range *rounds {
 		// Most kills are under load, and some meet the appliance while it

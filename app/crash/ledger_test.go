@@ -111,6 +111,8 @@ type request struct {
 	// key and place are what order goes by.
 	key   string
 	place int
+	// at is when the event was first sent.
+	at time.Time
 }
 
 func newLedger(receivers ...terms) *ledger {
@@ -301,8 +303,13 @@ type receiver struct {
 	// waited so long.
 	failing float64
 	failure time.Duration
+	// hanging is the part that get no answer at all.
+	hanging float64
 	// slow is how long it thinks about one at most.
 	slow time.Duration
+	// took, if not nil, is told how long after the event was first sent its first
+	// attempt came.
+	took func(time.Duration)
 }
 
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -317,6 +324,13 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	r.ledger.arrive(r.number, got)
+	if r.took != nil && got.attempt == 1 {
+		r.took(time.Since(got.at))
+	}
+	if rand.Float64() < r.hanging {
+		<-req.Context().Done()
+		return
+	}
 	wait, fails := r.failure, rand.Float64() < r.failing
 	if !fails && r.slow > 0 {
 		wait = rand.N(r.slow)
@@ -347,6 +361,7 @@ func (r *receiver) read(h http.Header, body []byte) (request, error) {
 	var e struct{ Data data }
 	err := json.Unmarshal(event, &e)
 	got.sender, got.key, got.place = e.Data.ID, e.Data.Key, e.Data.Place
+	got.at = time.UnixMicro(e.Data.At)
 	life, errLife := strconv.Atoi(strings.TrimPrefix(h.Get("X-Agent-ID"), lifePrefix))
 	attempt, errAttempt := strconv.Atoi(h.Get("X-Agent-Attempt"))
 	got.life, got.attempt = life, attempt

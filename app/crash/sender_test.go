@@ -24,8 +24,8 @@ const senderEnvironment = "PINTLE_CRASH_SENDER"
 
 const (
 	senders = 16
-	// pause is how long a sender waits at most before its next event: there is
-	// to be load at the moment of the kill, and not more of it than is needed.
+	// pause is that of an [orderToSend] before a kill: there is to be load at that
+	// moment, and not more of it than is needed.
 	pause = 15 * time.Millisecond
 	// retryPause is how long it waits after an error.
 	retryPause = 5 * time.Millisecond
@@ -49,6 +49,8 @@ type data struct {
 	ID    string
 	Key   string
 	Place int
+	// At is when it was first sent, in microseconds since 1970.
+	At int64
 }
 
 func (d data) passes() bool { return d.Place%3 != 0 }
@@ -57,6 +59,8 @@ func (d data) passes() bool { return d.Place%3 != 0 }
 type orderToSend struct {
 	URL  string
 	Seed uint64
+	// Pause is how long a sender waits at most before its next event.
+	Pause time.Duration
 }
 
 // A line is what the sender writes: a promise, or what must never happen.
@@ -151,7 +155,7 @@ func send(stdin io.Reader, stdout io.Writer) error {
 	out := make(chan line)
 	var wg sync.WaitGroup
 	for n := range senders {
-		s := &sender{url: order.URL, number: n, client: client, out: out, random: rand.New(rand.NewPCG(order.Seed, uint64(n)))}
+		s := &sender{url: order.URL, number: n, pause: order.Pause, client: client, out: out, random: rand.New(rand.NewPCG(order.Seed, uint64(n)))}
 		wg.Go(func() { s.run(ctx) })
 	}
 	go func() {
@@ -173,6 +177,7 @@ func send(stdin io.Reader, stdout io.Writer) error {
 type sender struct {
 	url    string
 	number int
+	pause  time.Duration
 	client *http.Client
 	out    chan<- line
 	random *rand.Rand
@@ -195,7 +200,7 @@ func (s *sender) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(time.Duration(s.random.Int64N(int64(pause)))):
+		case <-time.After(time.Duration(s.random.Int64N(int64(s.pause)))):
 		}
 	}
 }
@@ -203,15 +208,15 @@ func (s *sender) run(ctx context.Context) {
 // sendNew makes an event and sends it until it is acknowledged.
 func (s *sender) sendNew(n int) {
 	id := fmt.Sprintf("sender-%d-%d", s.number, n)
-	d := data{ID: id, Key: fmt.Sprintf("sender-%d of %d", s.number, n%keys), Place: n/keys + 1}
+	d := data{ID: id, Key: fmt.Sprintf("sender-%d of %d", s.number, n%keys), Place: n/keys + 1, At: time.Now().UnixMicro()}
 	now, pad := time.Now(), s.pad()
 	e := webhook.Event{
 		Type: "crash.sent", Timestamp: now.Unix(),
-		Data: fmt.Appendf(nil, `{"id":%q, "key":%q, "place":%d, "pad":%q}`, d.ID, d.Key, d.Place, pad),
+		Data: fmt.Appendf(nil, `{"id":%q, "key":%q, "place":%d, "at":%d, "pad":%q}`, d.ID, d.Key, d.Place, d.At, pad),
 	}
 	body := fmt.Appendf(nil, `{"id":%q,"event":%q,"timestamp":%d,"data":%s}`, id, e.Type, e.Timestamp, e.Data)
-	canonical := fmt.Appendf(nil, `{"data":{"id":%q,"key":%q,"pad":%q,"place":%d},"event":%q,"timestamp":%d}`,
-		d.ID, d.Key, pad, d.Place, e.Type, e.Timestamp)
+	canonical := fmt.Appendf(nil, `{"data":{"at":%d,"id":%q,"key":%q,"pad":%q,"place":%d},"event":%q,"timestamp":%d}`,
+		d.At, d.ID, d.Key, pad, d.Place, e.Type, e.Timestamp)
 	p := promise{Sender: id, Sum: sumOf(e.Body()), Canonical: sumOf(canonical), Passes: d.passes()}
 	answer, tries := s.post(body)
 	p.ID = answer.ID
