@@ -145,6 +145,9 @@ func TestClockThatJumpsLosesAndDelaysNothing(t *testing.T) {
 	s.arrived(t)
 	t.Logf("all arrived %s after the clock was set back by %s", time.Since(begun).Round(time.Millisecond), hours)
 	nonePending(t, s.installation)
+	if n := s.repeats(); n > 0 {
+		t.Errorf("%d deliveries came again", n)
+	}
 
 	// Between two runs, forward and back.
 	c.jump(t, s, hours)

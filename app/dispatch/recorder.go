@@ -75,7 +75,12 @@ func (r *recorder) run() {
 		case <-again:
 		}
 		trials, closed := r.take()
-		refused = r.record(append(refused, trials...))
+		var err error
+		if refused, err = r.record(append(refused, trials...)); err != nil {
+			// Once, however many there are: the disk that is full or broken may be that
+			// of the log.
+			r.logger.Error("cannot record attempts; trying again", "attempts", len(refused), "error", err)
+		}
 		if closed {
 			if len(refused) > 0 {
 				r.logger.Error("attempts not recorded; they will be made again", "attempts", len(refused))
@@ -85,27 +90,31 @@ func (r *recorder) run() {
 	}
 }
 
-// record returns the trials whose results the store refused. One that it cannot
-// take must not hold up the others, so they are tried one by one if need be.
-func (r *recorder) record(trials []trial) (refused []trial) {
+// record returns the trials whose results the store refused, and the last reason.
+// One that it cannot take must not hold up the others, so they are tried one by one
+// if need be.
+func (r *recorder) record(trials []trial) (refused []trial, err error) {
 	if len(trials) == 0 {
-		return nil
+		return nil, nil
 	}
 	results := make([]webhook.Result, len(trials))
 	for i := range trials {
 		results[i] = trials[i].result
 	}
-	err := r.store.Record(context.Background(), results)
+	err = r.store.Record(context.Background(), results)
 	if err == nil {
 		r.done(trials)
-		return nil
+		return nil, nil
 	}
 	if errors.Is(err, webhook.ErrStorageFull) || errors.Is(err, webhook.ErrClosed) || len(trials) == 1 {
-		r.logger.Error("cannot record attempts; trying again", "attempts", len(trials), "error", err)
-		return trials
+		return trials, err
 	}
+	err = nil
 	for i := range trials {
-		refused = append(refused, r.record(trials[i:i+1])...)
+		again, why := r.record(trials[i : i+1])
+		if refused = append(refused, again...); why != nil {
+			err = why
+		}
 	}
-	return refused
+	return refused, err
 }
