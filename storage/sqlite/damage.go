@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	sqlitedriver "modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // ErrDamaged says that the file, or what stands beside it, is not as Pintle left it.
@@ -79,4 +82,46 @@ func checkLength(path string) error {
 		return fmt.Errorf("%w: it was cut, and %d of its %d bytes are missing; it was left as it is", ErrDamaged, want-info.Size(), want)
 	}
 	return nil
+}
+
+// syncFailed reports whether the error is that what was written could not be made
+// durable.
+func syncFailed(err error) bool {
+	var e *sqlitedriver.Error
+	return errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_IOERR_FSYNC || e.Code() == sqlite3.SQLITE_IOERR_DIR_FSYNC)
+}
+
+// renewLog begins a new write-ahead log after a sync of it has failed. The kernel has
+// then given up what it could not write, and does not say so again: on ext4 what is
+// written to the same place later, and synced without an error, can still be gone
+// after a restart of the machine. What was acknowledged is moved from the log into the
+// file, and the log's place on the disk is given back. Nothing is acknowledged before.
+func (w *writer) renewLog() error {
+	if !w.suspect {
+		return nil
+	}
+	before, err := fileSize(w.path)
+	if err != nil {
+		return err
+	}
+	var busy, frames, moved int
+	err = w.conn.QueryRowContext(context.Background(), `PRAGMA wal_checkpoint(truncate)`).Scan(&busy, &frames, &moved)
+	if err == nil && busy != 0 {
+		err = errors.New("the write-ahead log cannot be renewed after a sync that failed: somebody reads it")
+	}
+	if err != nil {
+		return errors.Join(err, w.giveBack(before))
+	}
+	w.suspect = false
+	return nil
+}
+
+// giveBack shortens the file to what it was before a log was moved into it in vain,
+// for the same reason. What was behind that is still in the log, where it is read.
+func (w *writer) giveBack(size int64) error {
+	now, err := fileSize(w.path)
+	if err != nil || now <= size {
+		return err
+	}
+	return os.Truncate(w.path, size)
 }

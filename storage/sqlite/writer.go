@@ -28,6 +28,7 @@ var errSpent = fmt.Errorf("%w: it holds as much as storage.max_size allows", web
 
 // writer owns the connection that writes, and commits in groups.
 type writer struct {
+	path       string
 	db         *sql.DB
 	conn       *sql.Conn
 	queries    map[string]*sql.Stmt   // only the goroutine of run uses it
@@ -45,6 +46,7 @@ type writer struct {
 	maxSize  int64 // see [Options]
 	spent    bool  // the file held as much after the last commit; likewise
 	pruning  pruning
+	suspect  bool // see renewLog; likewise
 	onCommit func(writes int, took time.Duration)
 
 	mu     sync.RWMutex // held for reading while sending, so that close can wait
@@ -79,11 +81,22 @@ func openWriter(ctx context.Context, path string, o Options) (*writer, error) {
 		return nil, translate(err)
 	}
 	w := &writer{
-		db: db, conn: conn, queries: map[string]*sql.Stmt{}, statements: map[string]driver.Stmt{}, counts: newCounts(), untried: map[int64]int64{}, orders: map[int64]bool{},
+		path: path, db: db, conn: conn, suspect: true, queries: map[string]*sql.Stmt{}, statements: map[string]driver.Stmt{},
+		counts: newCounts(), untried: map[int64]int64{}, orders: map[int64]bool{},
 		maxSize: o.MaxSize, onCommit: o.OnCommit,
 		queue: make(chan *write, maxWaiting), ended: make(chan struct{}),
 	}
-	if err := w.measure(ctx); err != nil {
+	// What the life before has left in the log may be there only as long as the machine
+	// runs. A full disk has no room for it in the file either, and is no reason not to
+	// start.
+	err = translate(w.renewLog())
+	if errors.Is(err, webhook.ErrStorageFull) {
+		w.suspect, err = false, nil
+	}
+	if err == nil {
+		err = w.measure(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(translate(err), conn.Close(), db.Close())
 	}
 	go w.run()
@@ -226,6 +239,9 @@ func (job *write) answer(err error) {
 
 func (w *writer) transact(group []*write) error {
 	begun := time.Now()
+	if err := w.renewLog(); err != nil {
+		return translate(err)
+	}
 	tx := &transaction{w}
 	w.counts.reset()
 	if _, err := tx.exec(`BEGIN IMMEDIATE`); err != nil {
@@ -248,6 +264,7 @@ func (w *writer) transact(group []*write) error {
 		return translate(err)
 	}
 	if _, err := tx.exec(`COMMIT`); err != nil {
+		w.suspect = syncFailed(err)
 		w.rollback(tx)
 		return translate(err)
 	}

@@ -1,0 +1,80 @@
+package sqlite
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/pintle/pintle/app/webhook"
+)
+
+func sizeOf(t *testing.T, file string) int64 {
+	t.Helper()
+	size, err := fileSize(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return size
+}
+
+// TestLogOfAFailedSyncIsRenewedBeforeAnyCommit holds that nothing is committed to a
+// write-ahead log whose sync has failed, nor to one that a life before has left.
+func TestLogOfAFailedSyncIsRenewedBeforeAnyCommit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	s := openBounded(t, path, 0)
+	to := put(t, s)
+	for i := range 20 {
+		if _, err := s.Accept(t.Context(), []webhook.Accept{large(s, fmt.Sprint(i), 50_000, to)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := sizeOf(t, path+"-wal")
+	if err := s.writer.do("fail", func(*transaction) error { s.writer.suspect = true; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutSetting(t.Context(), "a", "b"); err != nil {
+		t.Fatal(err)
+	}
+	if after := sizeOf(t, path+"-wal"); after >= before/2 {
+		t.Errorf("the log has %d bytes, and had %d", after, before)
+	}
+	events, err := s.Events(t.Context(), webhook.EventFilter{}, webhook.Page{Limit: 100})
+	if err != nil || len(events.Items) != 20 {
+		t.Errorf("%d events, %v", len(events.Items), err)
+	}
+
+	// As a kill leaves it: another process opens a copy.
+	copied := filepath.Join(t.TempDir(), "pintle.db")
+	for _, suffix := range []string{"", "-wal"} {
+		content, err := os.ReadFile(path + suffix)
+		if err == nil {
+			err = os.WriteFile(copied+suffix, content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sizeOf(t, copied+"-wal") == 0 {
+		t.Fatal("the copy has no log")
+	}
+	openBounded(t, copied, 0)
+	if size := sizeOf(t, copied+"-wal"); size > 0 {
+		t.Errorf("the log that was found has %d bytes still", size)
+	}
+}
+
+// TestFileGivesBackWhatALogWasMovedIntoInVain holds that the file gets no shorter than
+// it was before.
+func TestFileGivesBackWhatALogWasMovedIntoInVain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, make([]byte, 3*pageSize), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := &writer{path: path}
+	for _, c := range []struct{ before, after int64 }{{4 * pageSize, 3 * pageSize}, {2 * pageSize, 2 * pageSize}} {
+		if err := w.giveBack(c.before); err != nil || sizeOf(t, path) != c.after {
+			t.Errorf("given back to %d: %d bytes, %v", c.before, sizeOf(t, path), err)
+		}
+	}
+}
