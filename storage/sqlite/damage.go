@@ -11,6 +11,8 @@ import (
 
 	sqlitedriver "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/pintle/pintle/app/webhook"
 )
 
 // ErrDamaged says that the file, or what stands beside it, is not as Pintle left it.
@@ -91,6 +93,25 @@ func syncFailed(err error) bool {
 	return errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_IOERR_FSYNC || e.Code() == sqlite3.SQLITE_IOERR_DIR_FSYNC)
 }
 
+var errLogIsRead = errors.New("the write-ahead log cannot be renewed: somebody reads it")
+
+// renewFound renews the log that a life before has left: what it could not write may
+// be there only as long as the machine runs. A disk that has no room for it in the file
+// is no reason not to start, nor is a reader from outside, such as a replicator, who is
+// not waited for long.
+func (w *writer) renewFound(ctx context.Context) error {
+	if _, err := w.conn.ExecContext(ctx, fmt.Sprintf(`PRAGMA busy_timeout = %d`, readerPatience)); err != nil {
+		return err
+	}
+	w.suspect = true
+	err := translate(w.renewLog())
+	if errors.Is(err, webhook.ErrStorageFull) || errors.Is(err, errLogIsRead) {
+		w.suspect, err = false, nil
+	}
+	_, restored := w.conn.ExecContext(ctx, fmt.Sprintf(`PRAGMA busy_timeout = %d`, busyTimeout))
+	return errors.Join(err, restored)
+}
+
 // renewLog begins a new write-ahead log after a sync of it has failed. The kernel has
 // then given up what it could not write, and does not say so again: on ext4 what is
 // written to the same place later, and synced without an error, can still be gone
@@ -107,7 +128,7 @@ func (w *writer) renewLog() error {
 	var busy, frames, moved int
 	err = w.conn.QueryRowContext(context.Background(), `PRAGMA wal_checkpoint(truncate)`).Scan(&busy, &frames, &moved)
 	if err == nil && busy != 0 {
-		err = errors.New("the write-ahead log cannot be renewed after a sync that failed: somebody reads it")
+		err = errLogIsRead
 	}
 	if err != nil {
 		return errors.Join(err, w.giveBack(before))

@@ -1,10 +1,12 @@
 package sqlite
 
 import (
+	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/pintle/pintle/app/webhook"
 )
@@ -76,5 +78,40 @@ func TestFileGivesBackWhatALogWasMovedIntoInVain(t *testing.T) {
 		if err := w.giveBack(c.before); err != nil || sizeOf(t, path) != c.after {
 			t.Errorf("given back to %d: %d bytes, %v", c.before, sizeOf(t, path), err)
 		}
+	}
+}
+
+// TestReaderFromOutsideDoesNotKeepAStartUp, such as one that replicates the file, whose
+// view of it lasts.
+func TestReaderFromOutsideDoesNotKeepAStartUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	s := openBounded(t, path, 0)
+	to := put(t, s)
+	reader, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	tx, err := reader.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	var n int
+	if err := tx.QueryRow(`SELECT count(*) FROM events`).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Accept(t.Context(), []webhook.Accept{large(s, "1", 50_000, to)}); err != nil {
+		t.Fatal(err)
+	}
+	// Its error is that the log cannot be emptied.
+	_ = s.Close()
+	begun := time.Now()
+	s = openBounded(t, path, 0)
+	if took := time.Since(begun); took > 3*time.Second {
+		t.Errorf("the start took %s", took)
+	}
+	if _, err := s.Accept(t.Context(), []webhook.Accept{large(s, "2", 50_000, to)}); err != nil {
+		t.Error(err)
 	}
 }

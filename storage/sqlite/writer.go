@@ -21,6 +21,11 @@ const (
 	maxGroup = 1024
 	// maxUntried bounds the memory of what has not been tried yet.
 	maxUntried = 65_536
+	// busyTimeout is how long the writer waits for a lock that another process has, in
+	// milliseconds.
+	busyTimeout = 10_000
+	// readerPatience is how long a start and a stop wait for who reads the log.
+	readerPatience = 250
 )
 
 // errSpent says that the file holds as much as it may.
@@ -68,7 +73,7 @@ type write struct {
 type transaction struct{ w *writer }
 
 func openWriter(ctx context.Context, path string, o Options) (*writer, error) {
-	db, err := sql.Open("sqlite", dsn(path, "_pragma=busy_timeout(10000)", "_pragma=journal_mode(wal)",
+	db, err := sql.Open("sqlite", dsn(path, fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeout), "_pragma=journal_mode(wal)",
 		"_pragma=synchronous("+o.Synchronous+")", "_pragma=foreign_keys(1)", "_pragma=trusted_schema(0)",
 		fmt.Sprintf("_pragma=wal_autocheckpoint(%d)", checkpointPages)))
 	if err != nil {
@@ -81,19 +86,12 @@ func openWriter(ctx context.Context, path string, o Options) (*writer, error) {
 		return nil, translate(err)
 	}
 	w := &writer{
-		path: path, db: db, conn: conn, suspect: true, queries: map[string]*sql.Stmt{}, statements: map[string]driver.Stmt{},
+		path: path, db: db, conn: conn, queries: map[string]*sql.Stmt{}, statements: map[string]driver.Stmt{},
 		counts: newCounts(), untried: map[int64]int64{}, orders: map[int64]bool{},
 		maxSize: o.MaxSize, onCommit: o.OnCommit,
 		queue: make(chan *write, maxWaiting), ended: make(chan struct{}),
 	}
-	// What the life before has left in the log may be there only as long as the machine
-	// runs. A full disk has no room for it in the file either, and is no reason not to
-	// start.
-	err = translate(w.renewLog())
-	if errors.Is(err, webhook.ErrStorageFull) {
-		w.suspect, err = false, nil
-	}
-	if err == nil {
+	if err = w.renewFound(ctx); err == nil {
 		err = w.measure(ctx)
 	}
 	if err != nil {
@@ -163,7 +161,8 @@ func (w *writer) close() error {
 	}
 	close(w.queue)
 	<-w.ended
-	_, err := w.conn.ExecContext(context.Background(), `PRAGMA wal_checkpoint(truncate)`)
+	// What cannot be moved since somebody reads the log stays in it.
+	_, err := w.conn.ExecContext(context.Background(), fmt.Sprintf(`PRAGMA busy_timeout = %d; PRAGMA wal_checkpoint(truncate)`, readerPatience))
 	for _, query := range w.queries {
 		query.Close()
 	}
