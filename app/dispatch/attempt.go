@@ -17,6 +17,8 @@ type trial struct {
 	retryAfter time.Duration
 	// gone says that the receiver wants no more deliveries.
 	gone bool
+	// judgedAt is when its result was made, by both clocks.
+	judgedAt time.Time
 	// rejected says that the subscriber's filter does not want the event.
 	rejected bool
 }
@@ -64,7 +66,8 @@ func (d *Dispatcher) try(a assignment) trial {
 	t := trial{assignment: a, retryAfter: answer.RetryAfter, rejected: answer.Rejected, result: webhook.Result{
 		DueAt: a.job.DueAt, Attempt: answer.Attempt, Body: answer.Body, Unjudged: answer.Unjudged,
 	}}
-	d.judge(&t, time.Now())
+	t.judgedAt = time.Now()
+	d.judge(&t, t.judgedAt)
 	return t
 }
 

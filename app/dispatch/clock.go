@@ -26,6 +26,10 @@ type clock struct {
 	making  bool
 	// again is when that is tried again, after it failed.
 	again time.Time
+	// late are deliveries that were stored after that with a time from before the step,
+	// and lateBy is the most by which one of these was ahead.
+	late   []webhook.DeliveryID
+	lateBy time.Duration
 }
 
 // read reads the clock. Where it was set back again before the first time was made
@@ -39,6 +43,16 @@ func (c *clock) read(now time.Time) {
 	c.wall, c.at = wall, now
 }
 
+// ahead notes it if what was stored for the delivery was made when the clock was set
+// differently: at the time, which still has the monotonic clock that it was read with.
+func (c *clock) ahead(id webhook.DeliveryID, at, now time.Time) {
+	if wall := at.Round(0); at != wall { // or it is from the store
+		if by := wall.Sub(now.Round(0).Add(-now.Sub(at))); by >= setBackBy {
+			c.late, c.lateBy = append(c.late, id), max(c.lateBy, by)
+		}
+	}
+}
+
 func (c *clock) wasSetBack() bool { return !c.setBack.From.IsZero() }
 
 // makeGood has the store bring forward what waits for a time that has been already.
@@ -46,35 +60,48 @@ func (c *clock) wasSetBack() bool { return !c.setBack.From.IsZero() }
 // may be under way, since that would bring deliveries with terms which they have no
 // longer.
 func (s *scheduler) makeGood(now time.Time) {
-	if !s.clock.wasSetBack() || s.clock.making || s.fetches > 0 || s.idle != nil || now.Before(s.clock.again) {
+	c := &s.clock
+	if c.making || s.idle != nil || now.Before(c.again) {
 		return
 	}
-	setBack := s.clock.setBack
-	setBack.To = now
-	for _, l := range s.lanes {
-		s.spill(l)
-		for id := range l.known {
-			setBack.Held = append(setBack.Held, id)
+	setBack := webhook.SetBack{From: now.Add(c.lateBy), To: now, Only: c.late}
+	switch {
+	case c.wasSetBack() && s.fetches == 0:
+		setBack.From, setBack.Only = c.setBack.From, nil
+		for _, l := range s.lanes {
+			s.spill(l)
+			for id := range l.known {
+				setBack.Held = append(setBack.Held, id)
+			}
 		}
+		s.d.o.Logger.Warn("the clock was set back; what waited for a later time is brought forward by as much", "by", setBack.From.Sub(now).Round(time.Millisecond))
+	case c.wasSetBack() || len(c.late) == 0:
+		return
 	}
-	s.clock.making = true
-	s.d.o.Logger.Warn("the clock was set back; what waited for a later time is brought forward by as much", "by", setBack.From.Sub(setBack.To).Round(time.Millisecond))
+	c.making, c.late, c.lateBy = true, nil, 0
 	s.d.work.Go(func() {
 		backlog, err := s.d.o.Store.Backlog(s.d.attempts, setBack)
 		if err != nil && s.d.attempts.Err() == nil {
 			s.d.o.Logger.Error("cannot bring deliveries forward; trying again", "error", err)
 		}
-		s.post(func() { s.madeGood(backlog, err) })
+		s.post(func() { s.madeGood(&setBack, backlog, err) })
 	})
 }
 
 // madeGood takes up when deliveries are due now.
-func (s *scheduler) madeGood(backlog map[webhook.SubscriberID]webhook.Backlog, err error) {
-	if s.clock.making = false; err != nil {
-		s.clock.again = time.Now().Add(retryFetch)
+func (s *scheduler) madeGood(done *webhook.SetBack, backlog map[webhook.SubscriberID]webhook.Backlog, err error) {
+	c := &s.clock
+	c.making = false
+	switch {
+	case err != nil:
+		c.again = time.Now().Add(retryFetch)
+		if len(done.Only) > 0 {
+			c.late, c.lateBy = append(c.late, done.Only...), max(c.lateBy, done.From.Sub(done.To))
+		}
 		return
+	case len(done.Only) == 0:
+		c.setBack = webhook.SetBack{}
 	}
-	s.clock.setBack = webhook.SetBack{}
 	for id, b := range backlog {
 		s.backlog(id, b)
 	}

@@ -7,9 +7,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/pintle/pintle/app/webhook"
 	"github.com/pintle/pintle/storage/sqlite"
@@ -37,6 +39,43 @@ func TestClockNoticesOnlyThatItWasSetBack(t *testing.T) {
 		}
 		if by := watch.setBack.From.Sub(watch.wall); c.back && by != -c.wall {
 			t.Errorf("%s: by %s", name, by)
+		}
+	}
+}
+
+// read is the time as it would have been read with the wall clock ahead by as much, in
+// whole seconds, and the monotonic clock as it was.
+func read(t time.Time, ahead time.Duration) time.Time {
+	layout := (*struct{ wall, ext uint64 })(unsafe.Pointer(&t))
+	layout.wall += uint64(ahead/time.Second) << 30
+	return t
+}
+
+// TestWhatIsStoredAfterTheStepWithATimeFromBeforeIsLate is about an attempt that was
+// judged, and an event that was accepted, before the clock was set back, and stored
+// when what is in the store had been brought forward already.
+func TestWhatIsStoredAfterTheStepWithATimeFromBeforeIsLate(t *testing.T) {
+	for _, ahead := range []time.Duration{0, 3 * time.Hour} {
+		s, l := newTestScheduler()
+		at := read(time.Now(), ahead)
+		if got := at.Round(0).Sub(time.Now().Round(0)).Round(time.Second); got != ahead {
+			t.Fatalf("the time is %s ahead, want %s", got, ahead)
+		}
+		s.recorded([]trial{{
+			assignment: assignment{lane: l}, judgedAt: at,
+			result: webhook.Result{Attempt: webhook.Attempt{DeliveryID: "judged"}, State: webhook.Pending, Spent: 1, NextAttemptAt: at.Add(time.Second).Round(0)},
+		}})
+		s.await(l, fresh, time.Now()) // no room for what comes
+		e := &webhook.Event{Data: []byte("1"), ReceivedAt: at}
+		s.accepted(e, []webhook.NewDelivery{{ID: "accepted", SubscriberID: "sub"}}, true)
+		l.ready[fresh] = []webhook.Job{{Delivery: "ready", DueAt: at, Event: e}, {Delivery: "stored", DueAt: at.Round(0), Event: e}}
+		s.spill(l)
+		want := []webhook.DeliveryID{"judged", "accepted", "ready"}
+		if ahead == 0 {
+			want = nil
+		}
+		if !slices.Equal(s.clock.late, want) || s.clock.lateBy.Round(time.Second) != ahead {
+			t.Errorf("%s ahead: %v are late, by %s; want %v", ahead, s.clock.late, s.clock.lateBy, want)
 		}
 	}
 }

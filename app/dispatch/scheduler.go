@@ -194,6 +194,7 @@ func (s *scheduler) accepted(e *webhook.Event, deliveries []webhook.NewDelivery,
 		}
 		if stored {
 			s.await(l, fresh, e.ReceivedAt)
+			s.clock.ahead(d.ID, e.ReceivedAt, time.Now())
 		}
 		s.arm(l) // there may be room again
 		s.tidy(l)
@@ -335,6 +336,7 @@ func (s *scheduler) spill(l *lane) {
 		for _, job := range l.ready[c] {
 			s.release(l, job.Delivery)
 			s.await(l, c, job.DueAt)
+			s.clock.ahead(job.Delivery, job.DueAt, time.Now())
 		}
 		l.ready[c] = nil
 	}
@@ -378,6 +380,7 @@ func (s *scheduler) recorded(trials []trial) {
 		}
 		if r.State == webhook.Pending {
 			s.await(l, l.classOf(r.Spent), r.NextAttemptAt)
+			s.clock.ahead(id, trials[i].judgedAt, time.Now())
 		}
 		if due, ok := l.again[id]; ok {
 			delete(l.again, id)

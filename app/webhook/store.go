@@ -190,8 +190,9 @@ type SetBack struct {
 	// From is where the clock would be; zero: find out whether it was set back, by
 	// the latest time at which something was stored. To is where it is.
 	From, To time.Time
-	// Held are deliveries that stay as they are: they are being tried.
-	Held []DeliveryID
+	// Held are deliveries that stay as they are: they are being tried. Only, if there
+	// are any, are the ones that do not.
+	Held, Only []DeliveryID
 }
 
 // First is when the first of both is due; zero: there is none.

@@ -33,8 +33,9 @@ func (s *Store) bringForward(ctx context.Context, b webhook.SetBack) error {
 	// retries their wait.
 	return s.writer.do("bring deliveries forward", func(tx *transaction) error {
 		if _, err := tx.exec(`UPDATE deliveries SET next_attempt_at = max(?1, next_attempt_at - ?2)
-			WHERE state = 'pending' AND next_attempt_at > ?1 AND id NOT IN (SELECT value FROM json_each(?3))`,
-			to, from-to, jsonArray(s.deliveryNumbers(b.Held))); err != nil {
+			WHERE state = 'pending' AND next_attempt_at > ?1 AND id NOT IN (SELECT value FROM json_each(?3))
+			AND (?4 = 0 OR id IN (SELECT value FROM json_each(?5)))`,
+			to, from-to, jsonArray(s.deliveryNumbers(b.Held)), len(b.Only), jsonArray(s.deliveryNumbers(b.Only))); err != nil {
 			return err
 		}
 		_, err := tx.exec(`INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
