@@ -13,6 +13,9 @@ import (
 // Options say how to open a store; see [sqlite.Options].
 type Options = sqlite.Options
 
+// An Upkeep is what was done for a store in the background; see [sqlite.Upkeep].
+type Upkeep = sqlite.Upkeep
+
 var (
 	// ErrInUse says that another process has the store open.
 	ErrInUse = sqlite.ErrInUse

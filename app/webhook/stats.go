@@ -105,8 +105,15 @@ type Stats struct {
 	// OldestDue is when the first pending delivery to an active subscriber fell
 	// or falls due; zero if none is pending.
 	OldestDue time.Time
-	// Bytes is the size of the store, and LogBytes of its write-ahead log.
-	Bytes, LogBytes int64
+	// Bytes is the size of the store, and LogBytes of its write-ahead log. Of the
+	// former, UnusedBytes are used again before it grows.
+	Bytes, UnusedBytes, LogBytes int64
+	// LogHeld says that the log has grown and cannot be emptied, since another
+	// process reads the store.
+	LogHeld bool
+	// OldestEvent is when the first event was received that is kept; zero: there
+	// is none.
+	OldestEvent time.Time
 	// Minutes are the oldest first; one in which nothing happened is missing.
 	Minutes    []Minute
 	Activity   map[SubscriberID]Activity

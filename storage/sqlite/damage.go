@@ -108,7 +108,7 @@ func (w *writer) renewFound(ctx context.Context) error {
 	if errors.Is(err, webhook.ErrStorageFull) || errors.Is(err, errLogIsRead) {
 		w.suspect, err = false, nil
 	}
-	_, restored := w.conn.ExecContext(ctx, fmt.Sprintf(`PRAGMA busy_timeout = %d`, busyTimeout))
+	_, restored := w.conn.ExecContext(ctx, `PRAGMA busy_timeout = `+busyTimeout)
 	return errors.Join(err, restored)
 }
 

@@ -15,7 +15,7 @@ func (s *Store) Deliveries(ctx context.Context, f webhook.DeliveryFilter, page w
 	if f.Subscribers != nil && len(f.Subscribers) == 0 {
 		return deliveries, nil
 	}
-	err := s.read(ctx, func(tx *sql.Tx) error {
+	err := s.read(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		q, err := s.selectDeliveries(ctx, tx, f)
 		if err != nil {
 			return err

@@ -129,7 +129,7 @@ func (s *Store) Event(ctx context.Context, id webhook.EventID) (webhook.Event, e
 // Events returns a page of events, the newest first.
 func (s *Store) Events(ctx context.Context, f webhook.EventFilter, page webhook.Page) (webhook.List[webhook.EventSummary], error) {
 	var list webhook.List[webhook.EventSummary]
-	err := s.read(ctx, func(tx *sql.Tx) error {
+	err := s.read(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		q := s.selectEvents(f)
 		q.before(webhook.EventPrefix, page.Before)
 		ids, next, err := q.page(ctx, tx, page.Limit)

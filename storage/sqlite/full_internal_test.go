@@ -154,7 +154,7 @@ func TestTheOldestFinishedHistoryMakesRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept := len(list.Items) - 1
-	if kept < 5 || kept > 50 || list.Items[kept].ID != first.Event.ID {
+	if kept < 14 || kept > 50 || list.Items[kept].ID != first.Event.ID {
 		t.Errorf("%d finished events are kept, and the oldest is %s", kept, list.Items[kept].ID)
 	}
 	for i, e := range list.Items[:kept] {

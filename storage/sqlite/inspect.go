@@ -27,8 +27,12 @@ type Info struct {
 	Installation string
 	check        string // see [sealCheck]
 	fault        error  // why it cannot be read
-	// Bytes is the size of the file, and LogBytes of its write-ahead log.
-	Bytes, LogBytes int64
+	// Bytes is the size of the file, and LogBytes of its write-ahead log. Of the
+	// former, UnusedBytes are used again before it grows.
+	Bytes, UnusedBytes, LogBytes int64
+	// KeepsUnused says that those are never given back to the file system: the file
+	// was made before that was possible.
+	KeepsUnused bool
 }
 
 // Inspect looks at a file, which may be in use, and changes nothing. It refuses
@@ -62,6 +66,10 @@ func Inspect(ctx context.Context, path string) (Info, error) {
 		return info, err
 	}
 	// In a damaged file it may be what cannot be read: Verify says so.
+	var mode int
+	err = db.QueryRowContext(ctx, `SELECT freelist_count * page_size, auto_vacuum
+		FROM pragma_freelist_count, pragma_page_size, pragma_auto_vacuum`).Scan(&info.UnusedBytes, &mode)
+	info.KeepsUnused = err == nil && mode != incremental
 	info.check, info.fault = readSealCheck(ctx, db)
 	info.Sealed = info.check != ""
 	if err := db.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = ?`, installation).Scan(&info.Installation); err != nil && info.fault == nil {

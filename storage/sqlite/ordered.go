@@ -63,6 +63,8 @@ type queue struct {
 // dueInOrder reads what is due to an ordered subscriber, as much of each key as
 // of the others while there is as much.
 func (s *Store) dueInOrder(ctx context.Context, q webhook.DueQuery) (jobs []webhook.Job, next time.Time, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readFor)
+	defer cancel()
 	tx, err := s.readers.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, time.Time{}, err

@@ -206,20 +206,23 @@ func jsonArray(numbers []int64) string {
 	return string(append(b, ']'))
 }
 
-// read runs queries that see one state of the file, when it is their turn.
-func (s *Store) read(ctx context.Context, queries func(*sql.Tx) error) error {
+// read runs queries that see one state of the file, when it is their turn. They
+// have the time that such a state may be kept.
+func (s *Store) read(ctx context.Context, queries func(context.Context, *sql.Tx) error) error {
 	select {
 	case s.lists <- struct{}{}:
 		defer func() { <-s.lists }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	ctx, cancel := context.WithTimeout(ctx, readFor)
+	defer cancel()
 	tx, err := s.readers.BeginTx(ctx, nil)
 	if err != nil {
 		return translate(err)
 	}
 	defer tx.Rollback()
-	return queries(tx)
+	return queries(ctx, tx)
 }
 
 // A querier is a [sql.DB] or a [sql.Tx].

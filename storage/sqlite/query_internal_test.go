@@ -31,7 +31,7 @@ func TestDueDeliveriesAreReadHoweverManyListsAre(t *testing.T) {
 	for range readers + 1 {
 		reading.Go(func() {
 			// It fails only where the file is closed before its turn comes.
-			_ = s.read(context.Background(), func(*sql.Tx) error {
+			_ = s.read(context.Background(), func(context.Context, *sql.Tx) error {
 				begun <- struct{}{}
 				<-end
 				return nil
@@ -48,7 +48,7 @@ func TestDueDeliveriesAreReadHoweverManyListsAre(t *testing.T) {
 	}
 	given, up := context.WithCancel(t.Context())
 	up()
-	if err := s.read(given, func(*sql.Tx) error { return nil }); !errors.Is(err, context.Canceled) {
+	if err := s.read(given, func(context.Context, *sql.Tx) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("a list that is given up before its turn: %v", err)
 	}
 }

@@ -115,7 +115,7 @@ func deleteOldest(tx *transaction, excess, excessBytes int64) (gone, goneBytes i
 // Rejections returns a page of rejections, the newest first.
 func (s *Store) Rejections(ctx context.Context, f webhook.RejectionFilter, page webhook.Page) (webhook.List[webhook.Rejection], error) {
 	var rejections webhook.List[webhook.Rejection]
-	err := s.read(ctx, func(tx *sql.Tx) error {
+	err := s.read(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		q := s.selectRejections(f)
 		q.before(webhook.RejectionPrefix, page.Before)
 		ids, next, err := q.page(ctx, tx, page.Limit)

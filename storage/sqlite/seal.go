@@ -120,7 +120,8 @@ func (v vault) sealAll(ctx context.Context, path string, fresh bool) error {
 	if check == "" && !fresh {
 		// Secrets that were replaced or removed, long ago even, are still there in
 		// pages that are not in use and in gaps of those that are.
-		if _, err := db.ExecContext(ctx, `VACUUM`); err != nil {
+		// A file that is written anew can give free pages back from then on.
+		if _, err := db.ExecContext(ctx, fmt.Sprintf(`PRAGMA auto_vacuum = %d; VACUUM`, incremental)); err != nil {
 			return fmt.Errorf("wipe out what was removed: %w", err)
 		}
 	}

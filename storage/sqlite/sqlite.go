@@ -40,9 +40,10 @@ const (
 	// Bodies of about a kilobyte and the rows around them cost least in pages
 	// of 8 KiB.
 	pageSize = 8192
-	// A checkpoint costs less the more pages it moves at once; this many are
-	// 32 MiB of write-ahead log.
-	checkpointPages = 4096
+	// busyTimeout is how long, in milliseconds, a statement waits for others.
+	busyTimeout = "10000"
+	// incremental is what SQLite calls it when free pages can be given back.
+	incremental = 2
 
 	readers = 4
 	// lists is how many of those may be busy with lists and statistics, which
@@ -72,6 +73,15 @@ type Options struct {
 	// OnCommit, if not nil, is told of each commit: how many writes shared it,
 	// and how long it took. The next commit waits for it to return.
 	OnCommit func(writes int, took time.Duration)
+	// Expired, if not nil, is asked now and then for the time before which events
+	// that are finished go, with all that hangs on them; zero: none does. An event
+	// is as old as when it was received, or the last end of one of its
+	// deliveries. What is pending never goes, nor a dead letter that holds up
+	// what is pending.
+	Expired func() time.Time
+	// OnUpkeep, if not nil, is told what was done for the file in the background
+	// whenever that was anything. It can be called more than once at a time.
+	OnUpkeep func(Upkeep)
 	// OnUpgrade, if not nil, is told before a file of an older schema is
 	// upgraded, which can take a while, where its copy is.
 	OnUpgrade func(from, to int, copied string)
@@ -96,6 +106,8 @@ type Store struct {
 	due     dueStatements
 	turns   turns
 	vault   vault
+	log     *checkpointer
+	upkeep  *upkeep
 }
 
 // Open opens the file and takes it for this process. It refuses, without
@@ -135,6 +147,23 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := s.vault.sealAll(ctx, path, empty); err != nil {
 		return nil, fmt.Errorf("seal the secrets in database %s: %w", path, translate(err))
 	}
+	if s.log, err = openCheckpointer(s, o); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			s.log.db.Close()
+		}
+	}()
+	s.upkeep = newUpkeep(s, o)
+	onCommit := o.OnCommit
+	o.OnCommit = func(writes int, took time.Duration) {
+		s.log.committed()
+		s.upkeep.committed()
+		if onCommit != nil {
+			onCommit(writes, took)
+		}
+	}
 	if s.writer, err = openWriter(ctx, path, o); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
@@ -150,6 +179,8 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		s.writer.close()
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
+	go s.log.run()
+	go s.upkeep.run()
 	return s, nil
 }
 
@@ -198,7 +229,8 @@ func known(version int) error {
 // in one transaction of the old kind: after a crash the file is either still
 // empty or complete, header included.
 func create(ctx context.Context, path, schema string) error {
-	db, err := sql.Open("sqlite", dsn(path, "_pragma=busy_timeout(10000)", fmt.Sprintf("_pragma=page_size(%d)", pageSize)))
+	db, err := sql.Open("sqlite", dsn(path, "_pragma=busy_timeout(10000)", fmt.Sprintf("_pragma=page_size(%d)", pageSize),
+		fmt.Sprintf("_pragma=auto_vacuum(%d)", incremental)))
 	if err != nil {
 		return err
 	}
@@ -244,7 +276,8 @@ func (s *Store) IDs() *webhook.IDs { return s.ids }
 
 // Close commits what waits, empties the write-ahead log and gives the file up.
 func (s *Store) Close() error {
-	err := errors.Join(s.readers.Close(), s.writer.close(), s.lock.Unlock())
+	s.upkeep.close()
+	err := errors.Join(s.log.close(), s.readers.Close(), s.writer.close(), s.lock.Unlock())
 	if err != nil {
 		return fmt.Errorf("close database: %w", err)
 	}

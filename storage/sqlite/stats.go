@@ -16,7 +16,7 @@ import (
 // others single rows only.
 func (s *Store) Stats(ctx context.Context, q webhook.StatsQuery) (webhook.Stats, error) {
 	var stats webhook.Stats
-	err := s.read(ctx, func(tx *sql.Tx) error {
+	err := s.read(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		for _, part := range []func(context.Context, *sql.Tx, webhook.StatsQuery, *webhook.Stats) error{
 			readCounters, readTotals, readOldest, readSize, readMinutes, s.readActivity, s.readDeadGroups,
 		} {
@@ -28,6 +28,7 @@ func (s *Store) Stats(ctx context.Context, q webhook.StatsQuery) (webhook.Stats,
 	})
 	if err == nil {
 		stats.LogBytes, err = fileSize(s.path + "-wal")
+		stats.LogHeld = s.log.held.Load()
 	}
 	if err != nil {
 		return webhook.Stats{}, fmt.Errorf("read statistics: %w", err)
@@ -83,15 +84,14 @@ func readOldest(ctx context.Context, tx *sql.Tx, _ webhook.StatsQuery, stats *we
 }
 
 func readSize(ctx context.Context, tx *sql.Tx, _ webhook.StatsQuery, stats *webhook.Stats) error {
-	var pages, size int64
-	if err := tx.QueryRowContext(ctx, `PRAGMA page_count`).Scan(&pages); err != nil {
-		return translate(err)
-	}
-	if err := tx.QueryRowContext(ctx, `PRAGMA page_size`).Scan(&size); err != nil {
-		return translate(err)
-	}
-	stats.Bytes = pages * size
-	return nil
+	var (
+		pages, free, size int64
+		oldest            sql.NullInt64
+	)
+	err := tx.QueryRowContext(ctx, `SELECT page_count, freelist_count, page_size, (SELECT received_at FROM events ORDER BY id LIMIT 1)
+		FROM pragma_page_count, pragma_freelist_count, pragma_page_size`).Scan(&pages, &free, &size, &oldest)
+	stats.Bytes, stats.UnusedBytes, stats.OldestEvent = pages*size, free*size, optional(oldest)
+	return translate(err)
 }
 
 // minutes lists the minutes from the one to the other, both inclusive.

@@ -21,10 +21,8 @@ const (
 	maxGroup = 1024
 	// maxUntried bounds the memory of what has not been tried yet.
 	maxUntried = 65_536
-	// busyTimeout is how long the writer waits for a lock that another process has, in
-	// milliseconds.
-	busyTimeout = 10_000
-	// readerPatience is how long a start and a stop wait for who reads the log.
+	// readerPatience is how long, in milliseconds, a start and a stop wait for who reads
+	// the log.
 	readerPatience = 250
 )
 
@@ -66,16 +64,19 @@ type write struct {
 	what string
 	run  func(*transaction) error
 	adds bool // it is not done while the file holds as much as it may, and no room can be made
-	done chan error
+	// apart, if not nil, is done in place of run, before the transaction of the
+	// others and in none.
+	apart func(*sql.Conn) error
+	done  chan error
 }
 
 // A transaction is what a write works with.
 type transaction struct{ w *writer }
 
 func openWriter(ctx context.Context, path string, o Options) (*writer, error) {
-	db, err := sql.Open("sqlite", dsn(path, fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeout), "_pragma=journal_mode(wal)",
+	db, err := sql.Open("sqlite", dsn(path, "_pragma=busy_timeout("+busyTimeout+")", "_pragma=journal_mode(wal)",
 		"_pragma=synchronous("+o.Synchronous+")", "_pragma=foreign_keys(1)", "_pragma=trusted_schema(0)",
-		fmt.Sprintf("_pragma=wal_autocheckpoint(%d)", checkpointPages)))
+		"_pragma=wal_autocheckpoint(0)", fmt.Sprintf("_pragma=journal_size_limit(%d)", maxLog)))
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +123,11 @@ func (w *writer) try(what string, run func(*transaction) error) error {
 // in a full file too.
 func (w *writer) note(what string, run func(*transaction) error) error {
 	return w.submit(&write{what: what, run: run}, false)
+}
+
+// apart is do for work that cannot be done within a transaction.
+func (w *writer) apart(what string, work func(*sql.Conn) error) error {
+	return w.submit(&write{what: what, apart: work}, true)
 }
 
 func (w *writer) submit(job *write, wait bool) error {
@@ -202,6 +208,15 @@ func (w *writer) run() {
 // transaction of its own, so that it fails for its own reasons only, save when
 // the reason is one that they share.
 func (w *writer) commit(group []*write) {
+	group = slices.DeleteFunc(group, func(job *write) bool {
+		if job.apart != nil {
+			job.answer(translate(job.apart(w.conn)))
+		}
+		return job.apart != nil
+	})
+	if len(group) == 0 {
+		return
+	}
 	if err := w.makeRoom(); w.spent {
 		group = slices.DeleteFunc(group, func(job *write) bool { return job.refuse(err) })
 	}

@@ -1,0 +1,231 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// logEvery is how often the log is looked at while it is written to.
+	logEvery = 100 * time.Millisecond
+	// movePages is how many pages are worth to be moved from the log to the file,
+	// and emptyPages how many the log has when it is to begin anew: 16 and 32 MiB.
+	movePages  = 2048
+	emptyPages = 4096
+	// maxLog is how large the log gets, in bytes, until those who wait to be
+	// written wait for readers to let go of it, for logWait at most. When that was
+	// in vain, it is tried again after logRetry, for twice as long, and so on up to
+	// logWaitMost; while one reader stays, ever more rarely, up to logRetryMost.
+	maxLog       = 2 * emptyPages * pageSize
+	logWait      = 50 * time.Millisecond
+	logWaitMost  = 200 * time.Millisecond
+	logRetry     = 500 * time.Millisecond
+	logRetryMost = 10 * time.Second
+	// readFor bounds a transaction of our own that reads, which would keep the log
+	// from being emptied too.
+	readFor = 5 * time.Second
+)
+
+// A checkpointer keeps the write-ahead log short. It moves what is in the log into
+// the file beside the writer, on a connection of its own, so that nobody who waits
+// to be written waits for that; what is left to the writer is the moment in which
+// the log begins anew.
+//
+// The log begins anew only when nobody at all reads from it. While there is always
+// somebody, it grows, however short each reads. From some size on the writer
+// therefore holds still for as long as short readers take.
+type checkpointer struct {
+	s      *Store
+	db     *sql.DB
+	maxLog int64 // see [maxLog]
+	report func(Upkeep)
+
+	woken   chan struct{} // one slot: something was written
+	stopped context.Context
+	stop    context.CancelFunc
+	ended   chan struct{}
+
+	held atomic.Bool // see [Upkeep]
+
+	// Only the goroutine of run uses these.
+	tries   int       // in a row that were in vain
+	moved   int       // pages at the last of them
+	next    time.Time // when to try again
+	nextLen int       // when to try without waiting, in pages
+}
+
+// A logState is how many pages the log has, and how many of those are in the file.
+type logState struct{ pages, moved int }
+
+func openCheckpointer(s *Store, o Options) (*checkpointer, error) {
+	db, err := sql.Open("sqlite", dsn(s.path, "_pragma=busy_timeout(0)", "_pragma=synchronous("+o.Synchronous+")", "_pragma=trusted_schema(0)"))
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	c := &checkpointer{s: s, db: db, maxLog: maxLog, report: o.OnUpkeep, woken: make(chan struct{}, 1), ended: make(chan struct{}), nextLen: emptyPages}
+	c.stopped, c.stop = context.WithCancel(context.Background())
+	return c, nil
+}
+
+// committed is told of each commit.
+func (c *checkpointer) committed() { wake(c.woken) }
+
+// close waits for what is being done.
+func (c *checkpointer) close() error {
+	c.stop()
+	<-c.ended
+	return c.db.Close()
+}
+
+func (c *checkpointer) run() {
+	defer close(c.ended)
+	for {
+		// What could not be emptied is tried again though nothing is written.
+		var again <-chan time.Time
+		if c.tries > 0 {
+			again = time.After(max(logEvery, time.Until(c.next)))
+		}
+		select {
+		case <-c.stopped.Done():
+			return
+		case <-again:
+		case <-c.woken:
+			if !rest(c.stopped, logEvery) {
+				return
+			}
+		}
+		held := c.held.Load()
+		log, err := c.tend()
+		if c.stopped.Err() != nil {
+			return
+		}
+		if c.report != nil && (err != nil || held != c.held.Load()) {
+			c.report(Upkeep{LogHeld: c.held.Load(), LogBytes: int64(log.pages) * pageSize, Err: err})
+		}
+		if err != nil && !rest(c.stopped, lookEvery) {
+			return
+		}
+	}
+}
+
+// tend does what there is to do for the log, and returns how it is then.
+func (c *checkpointer) tend() (logState, error) {
+	log, err := c.checkpoint("noop")
+	if err == nil && log.pages-log.moved >= movePages && !time.Now().Before(c.next) {
+		log, err = c.checkpoint("passive")
+	}
+	if err != nil {
+		return log, err
+	}
+	large := int64(log.pages)*c.s.writer.pageSize > c.maxLog
+	switch {
+	case log.pages < emptyPages && !large:
+		c.emptied()
+		return log, nil
+	case large && !time.Now().Before(c.next):
+		return c.insist()
+	case !large && log.pages >= c.nextLen:
+		// What was written meanwhile is little.
+		if log, err = c.checkpoint("passive"); err != nil {
+			return log, err
+		}
+		begun, log, err := c.begin("restart", 0)
+		if err == nil && begun {
+			c.emptied()
+			log = logState{}
+		}
+		c.nextLen = log.pages + emptyPages/4
+		return log, err
+	}
+	return log, nil
+}
+
+// insist has the writer wait for readers. From the second try on none of our own
+// lists is being read: what is in the way then is somebody else.
+func (c *checkpointer) insist() (logState, error) {
+	if c.tries > 0 {
+		for range cap(c.s.lists) {
+			select {
+			case c.s.lists <- struct{}{}:
+				defer func() { <-c.s.lists }()
+			case <-c.stopped.Done():
+				return logState{}, c.stopped.Err()
+			}
+		}
+	}
+	begun, log, err := c.begin("truncate", min(logWait<<c.tries, logWaitMost))
+	if err != nil || begun {
+		c.emptied()
+		return log, err
+	}
+	// While readers come and go there is a moment to be found, and else it is one
+	// that stays.
+	retry := logRetry
+	if stays := log.moved <= c.moved; stays {
+		c.held.Store(c.tries > 0)
+		retry = min(logRetry<<c.tries, logRetryMost)
+	}
+	c.next = time.Now().Add(retry)
+	c.tries, c.moved = min(c.tries+1, 10), log.moved
+	return log, nil
+}
+
+func (c *checkpointer) emptied() {
+	c.tries, c.moved, c.next, c.nextLen = 0, 0, time.Time{}, emptyPages
+	c.held.Store(false)
+}
+
+// checkpoint runs a checkpoint that waits for nobody, beside the writer.
+func (c *checkpointer) checkpoint(mode string) (log logState, err error) {
+	busy := 0
+	err = c.db.QueryRowContext(c.stopped, `PRAGMA wal_checkpoint(`+mode+`)`).Scan(&busy, &log.pages, &log.moved)
+	if err != nil {
+		err = fmt.Errorf("move the write-ahead log into the file: %w", translate(err))
+	}
+	return log, err
+}
+
+// begin has the writer begin the log anew, and wait so long for readers that are
+// in the way. It reports whether none was.
+func (c *checkpointer) begin(mode string, wait time.Duration) (begun bool, log logState, err error) {
+	if err := c.stopped.Err(); err != nil {
+		return false, log, err
+	}
+	ctx := context.Background()
+	err = c.s.writer.apart("begin the write-ahead log anew", func(conn *sql.Conn) error {
+		if _, err := conn.ExecContext(ctx, fmt.Sprintf(`PRAGMA busy_timeout = %d`, wait.Milliseconds())); err != nil {
+			return err
+		}
+		busy := 0
+		err := conn.QueryRowContext(ctx, `PRAGMA wal_checkpoint(`+mode+`)`).Scan(&busy, &log.pages, &log.moved)
+		begun = busy == 0
+		_, err2 := conn.ExecContext(ctx, `PRAGMA busy_timeout = `+busyTimeout)
+		return errors.Join(err, err2)
+	})
+	return begun, log, err
+}
+
+// wake fills the one slot of the channel.
+func wake(woken chan struct{}) {
+	select {
+	case woken <- struct{}{}:
+	default:
+	}
+}
+
+// rest reports false when it is cut short by the end.
+func rest(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
