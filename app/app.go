@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pintle/pintle/app/admin"
@@ -53,8 +54,9 @@ type Options struct {
 	Version string
 	Logger  *slog.Logger
 	// Open opens the store that the configuration names. The store tells
-	// onCommit of each commit: how many writes shared it, and how long it took.
-	Open func(ctx context.Context, onCommit func(writes int, took time.Duration)) (webhook.Store, error)
+	// onCommit of each commit: how many writes shared it, and how long it took. It
+	// asks expired for the time before which finished events go; zero: none does.
+	Open func(ctx context.Context, onCommit func(writes int, took time.Duration), expired func() time.Time) (webhook.Store, error)
 	// SetLevel changes what is logged; nil: that cannot change.
 	SetLevel func(slog.Level)
 	// Dev allows deliveries to loopback addresses.
@@ -97,7 +99,9 @@ func (a *App) start(ctx context.Context, o Options) error {
 	}
 	started := time.Now()
 	counted, live := metrics.New(), feed.New(started)
-	store, err := o.Open(ctx, counted.Committed)
+	var retention retention
+	retention.set(c.Storage.Retention)
+	store, err := o.Open(ctx, counted.Committed, retention.expired)
 	if err != nil {
 		return err
 	}
@@ -146,13 +150,14 @@ func (a *App) start(ctx context.Context, o Options) error {
 
 	counted.Watch(store.Stats, dispatcher.Subscribers, c.Outbound.Hold.Holds)
 
-	ready := &readiness{check: store.Check}
+	ready := &readiness{check: store.Check, stats: store.Stats}
 	// The admin API tells where the inbound endpoint is, so that its listener is
 	// opened first; it is served last, when all the rest is there.
 	inboundTLS, err := a.openInbound(ctx, o, gateway.Options{
 		Publisher: dispatcher, IDs: store.IDs(), Logger: a.logger, Keep: store.Reject, Ready: ready.ready,
-		Observe: observer{live, counted}.received, Degraded: backupFault,
+		Observe: observer{live, counted}.received, Degraded: func() []string { return append(backupFault(), ready.degraded()...) },
 	}, store, func(c *config.Config) {
+		retention.set(c.Storage.Retention)
 		dispatcher.SetTransforms(c.Transforms)
 		backups.Use(backupPolicy(c))
 		if o.SetLevel != nil {
@@ -185,7 +190,7 @@ func (a *App) start(ctx context.Context, o Options) error {
 		Hosts: adminHosts(c.Admin, adminNames), Feed: live, Metrics: counted.Handler(a.logger),
 		Sandbox: newSender(a.inboundEndpoint, serverName(c.Inbound)), StartedAt: started,
 		InboundURL: a.InboundURL, MaxInFlight: c.Outbound.MaxInFlight,
-		Rate: func() api.Rate { return live.Rate(time.Now()) }, DatabasePath: c.Storage.Path, Degraded: degraded,
+		Rate: func() api.Rate { return live.Rate(time.Now()) }, DatabasePath: c.Storage.Path, Degraded: func() []string { return append(degraded(), ready.degraded()...) },
 		Warnings: func() []string { return append(a.inbound.warnings(), degraded()...) },
 	})
 	if err := a.serveAdmin(c, handlers, adminTLS); err != nil {
@@ -416,17 +421,44 @@ func (o observer) received(r gateway.Receipt) {
 // a moment ago.
 type readiness struct {
 	check func(context.Context) error
+	stats func(context.Context, webhook.StatsQuery) (webhook.Stats, error)
 
-	mu    sync.Mutex
-	asked time.Time
-	err   error
+	mu       sync.Mutex
+	asked    time.Time
+	err      error
+	warnings []string
 }
 
 func (r *readiness) ready(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if time.Since(r.asked) >= readyFor {
-		r.err, r.asked = r.check(ctx), time.Now()
+		r.err, r.asked, r.warnings = r.check(ctx), time.Now(), nil
+		if stats, err := r.stats(ctx, webhook.StatsQuery{}); err == nil && stats.LogHeld {
+			r.warnings = []string{fmt.Sprintf("storage.path has a write-ahead log of %d MB, which cannot be emptied while another program reads the database: end that",
+				stats.LogBytes/1e6)}
+		}
 	}
 	return r.err
+}
+
+// degraded says what was not as it should be with the store when it was asked
+// last.
+func (r *readiness) degraded() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.warnings)
+}
+
+// retention is how long finished events are kept, in nanoseconds; zero: for ever.
+type retention struct{ atomic.Int64 }
+
+func (r *retention) set(d time.Duration) { r.Store(int64(d)) }
+
+// expired is the time before which they go; zero: none does.
+func (r *retention) expired() time.Time {
+	if d := time.Duration(r.Load()); d > 0 {
+		return time.Now().Add(-d)
+	}
+	return time.Time{}
 }

@@ -51,8 +51,8 @@ func start(t *testing.T, c *config.Config) (*app.App, error) {
 	}
 	return app.Start(t.Context(), app.Options{
 		Config: c, Version: "test", Logger: slog.New(slog.DiscardHandler),
-		Open: func(ctx context.Context, onCommit func(int, time.Duration)) (webhook.Store, error) {
-			return storage.Open(ctx, storage.Options{Path: c.Storage.Path, Schema: string(schema), Synchronous: "normal", OnCommit: onCommit})
+		Open: func(ctx context.Context, onCommit func(int, time.Duration), expired func() time.Time) (webhook.Store, error) {
+			return storage.Open(ctx, storage.Options{Path: c.Storage.Path, Schema: string(schema), Synchronous: "normal", OnCommit: onCommit, Expired: expired})
 		},
 	})
 }

@@ -43,8 +43,8 @@ func appliance(t *testing.T) *client.Client {
 	}
 	a, err := app.Start(t.Context(), app.Options{
 		Config: c, Version: "1.2.3", Logger: slog.New(slog.DiscardHandler), Dev: true,
-		Open: func(ctx context.Context, onCommit func(int, time.Duration)) (webhook.Store, error) {
-			return storage.Open(ctx, storage.Options{Path: c.Storage.Path, Schema: string(schema), Synchronous: "normal", OnCommit: onCommit})
+		Open: func(ctx context.Context, onCommit func(int, time.Duration), expired func() time.Time) (webhook.Store, error) {
+			return storage.Open(ctx, storage.Options{Path: c.Storage.Path, Schema: string(schema), Synchronous: "normal", OnCommit: onCommit, Expired: expired})
 		},
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 	"unicode"
@@ -124,8 +125,8 @@ func (g *globals) start(ctx context.Context, c *config.Config, logger *slog.Logg
 	}
 	a, err := app.Start(ctx, app.Options{
 		Config: c, Version: g.build.Version, Logger: logger, SetLevel: setLevel, Dev: dev,
-		Open: func(ctx context.Context, onCommit func(int, time.Duration)) (webhook.Store, error) {
-			return g.open(ctx, c, keys, logger, onCommit)
+		Open: func(ctx context.Context, onCommit func(int, time.Duration), expired func() time.Time) (webhook.Store, error) {
+			return g.open(ctx, c, keys, logger, onCommit, expired)
 		},
 	})
 	switch {
@@ -142,9 +143,10 @@ func (g *globals) start(ctx context.Context, c *config.Config, logger *slog.Logg
 }
 
 // open opens the configured store; without keys its secrets are not sealed.
-func (g *globals) open(ctx context.Context, c *config.Config, keys *security.Keyring, logger *slog.Logger, onCommit func(int, time.Duration)) (webhook.Store, error) {
+func (g *globals) open(ctx context.Context, c *config.Config, keys *security.Keyring, logger *slog.Logger, onCommit func(int, time.Duration), expired func() time.Time) (webhook.Store, error) {
 	o := storage.Options{
 		Path: c.Storage.Path, Schema: g.build.Schema, Synchronous: c.Storage.Synchronous, MaxSize: c.Storage.MaxSize, OnCommit: onCommit,
+		Expired: expired, OnUpkeep: logUpkeep(logger),
 		OnUpgrade: func(from, to int, copied string) {
 			logger.Info("upgrading the database", "from", from, "to", to, "copy", copied)
 		},
@@ -161,6 +163,29 @@ func (g *globals) open(ctx context.Context, c *config.Config, keys *security.Key
 		logger.Warn("a copy from before an upgrade has secrets that are not sealed; remove it when it is not needed any more", "copy", copied)
 	}
 	return store, nil
+}
+
+// logUpkeep logs what is done for the database in the background.
+func logUpkeep(logger *slog.Logger) func(storage.Upkeep) {
+	var mu sync.Mutex
+	held := false
+	return func(u storage.Upkeep) {
+		mu.Lock()
+		defer mu.Unlock()
+		if u.Err != nil {
+			logger.Error("the database is not looked after; it is tried again", "error", u.Err)
+		}
+		if u.Events > 0 || u.Returned > 0 {
+			logger.Debug("old events are gone", "events", u.Events, "returned_bytes", u.Returned)
+		}
+		switch {
+		case u.LogHeld && !held:
+			logger.Warn("another program reads the database, so that its write-ahead log cannot be emptied; end that", "log_bytes", u.LogBytes)
+		case held && !u.LogHeld:
+			logger.Info("the write-ahead log can be emptied again", "log_bytes", u.LogBytes)
+		}
+		held = u.LogHeld
+	}
 }
 
 // wait runs the appliance until the first signal or fault, and then stops it;

@@ -44,7 +44,9 @@ type Config struct {
 type Storage struct {
 	Path        string
 	Synchronous string
-	MaxSize     int64 // bytes
+	// Retention is how long finished events are kept; zero: for ever.
+	Retention time.Duration
+	MaxSize   int64 // bytes
 	// EncryptionKey has the keys that secrets are sealed under, and
 	// EncryptionKeyFile is a file of such; see [Config.Keyring]. One of them is
 	// set, or none.
@@ -169,7 +171,7 @@ func (f Faults) Unwrap() []error { return f }
 // Default returns the configuration that holds where nothing is said.
 func Default() *Config {
 	return &Config{
-		Storage: Storage{Path: "pintle.db", Synchronous: "full", MaxSize: 10 << 30},
+		Storage: Storage{Path: "pintle.db", Synchronous: "full", Retention: 720 * time.Hour, MaxSize: 10 << 30},
 		Backup:  Backup{Keep: 7},
 		Inbound: Inbound{
 			Enabled: true, Listen: "127.0.0.1:8080", Path: "/webhook/inbound",
@@ -304,6 +306,13 @@ func (c *Config) Warnings() []string {
 		}
 		if s.MaxClockSkew == 0 && hasTime(s) {
 			warn("%s.max_clock_skew is 0: the clock is not checked, and old requests can be sent again", section)
+		}
+	}
+	for _, s := range c.Endpoints("") {
+		// A request can come twice as long as the skew after it came first.
+		if c.Storage.Retention > 0 && hasTime(s) && c.Storage.Retention < 2*s.MaxClockSkew {
+			warn("storage.retention is %s, less than twice max_clock_skew of %s: a request is not known again once its event is gone, and can be sent again",
+				webhook.FormatDuration(c.Storage.Retention), s.Name)
 		}
 	}
 	for _, p := range c.Inbound.TrustedProxies {

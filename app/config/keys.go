@@ -42,6 +42,7 @@ func keys() keyTable[Config] {
 	return keyTable[Config]{
 		newKey("storage.path", text, storagePath, func(c *Config) *string { return &c.Storage.Path }),
 		newKey("storage.synchronous", text, oneOf("full", "normal"), func(c *Config) *string { return &c.Storage.Synchronous }),
+		live(newKey("storage.retention", duration, between(0, 100*365*24*time.Hour), func(c *Config) *time.Duration { return &c.Storage.Retention })),
 		newKey("storage.max_size", size, sizeBetween(1<<20, 1<<48), func(c *Config) *int64 { return &c.Storage.MaxSize }),
 		newKey("storage.encryption_key", secretLines, encryptionKeys, func(c *Config) *webhook.Secret { return &c.Storage.EncryptionKey }),
 		newKey("storage.encryption_key_file", text, nil, func(c *Config) *string { return &c.Storage.EncryptionKeyFile }),

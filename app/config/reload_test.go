@@ -16,6 +16,7 @@ var changes = []struct {
 }{
 	{"storage.path", "other.db", false},
 	{"storage.synchronous", "normal", false},
+	{"storage.retention", "1h", true},
 	{"storage.max_size", "1MiB", false},
 	{"storage.encryption_key", key(1), false},
 	{"storage.encryption_key_file", "keys", false},

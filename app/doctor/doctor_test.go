@@ -334,7 +334,9 @@ func TestDoctorAsksTheRunningAppliance(t *testing.T) {
 	must(t, err)
 	a, err := app.Start(t.Context(), app.Options{
 		Config: c, Version: "v1", Logger: slog.New(slog.DiscardHandler),
-		Open: func(ctx context.Context, _ func(int, time.Duration)) (webhook.Store, error) { return i.open(ctx, nil) },
+		Open: func(ctx context.Context, _ func(int, time.Duration), _ func() time.Time) (webhook.Store, error) {
+			return i.open(ctx, nil)
+		},
 	})
 	must(t, err)
 	defer func() { must(t, a.Stop(context.WithoutCancel(t.Context()))) }()

@@ -27,6 +27,8 @@ const (
 	quickly = 256 * mib
 	// largeLog is what a write-ahead log should not grow to.
 	largeLog = 256 * mib
+	// leastUnused is how much of a database may be unused without a word.
+	leastUnused = 64 * mib
 	// leastRoom is what a disk must have left, in bytes, and littleRoom what it
 	// should have, or else one part in littlePart.
 	leastRoom  = 100 * mib
@@ -83,6 +85,10 @@ func database(ctx context.Context, path string, running bool) []Finding {
 	}
 	if store.LogBytes > largeLog {
 		l.add(Warning, "something reads the database for very long: end it", "the write-ahead log has grown to %d MiB", store.LogBytes/mib)
+	}
+	if store.KeepsUnused && store.UnusedBytes > leastUnused && store.UnusedBytes > store.Bytes/4 {
+		l.add(OK, "", "%d MiB of it are unused; they are used again, but not given back, since an older version made the file. "+
+			"To have them back, stop the appliance and run: sqlite3 %s 'PRAGMA auto_vacuum = incremental; VACUUM'", store.UnusedBytes/mib, path)
 	}
 	if running && store.Bytes >= quickly {
 		return l.findings

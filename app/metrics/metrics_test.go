@@ -103,10 +103,12 @@ func TestNamesAndLabelsAreThoseOfTheContract(t *testing.T) {
 
 		"webhook_backup_last_success_timestamp_seconds": "gauge ",
 		"webhook_backup_failures_total":                 "counter ",
-
-		"webhook_subscriber_held":            "gauge subscriber",
-		"webhook_transform_duration_seconds": "histogram ",
-		"webhook_transform_failures_total":   "counter reason",
+		"webhook_database_unused_bytes":                 "gauge ",
+		"webhook_database_log_bytes":                    "gauge ",
+		"webhook_oldest_event_seconds":                  "gauge ",
+		"webhook_subscriber_held":                       "gauge subscriber",
+		"webhook_transform_duration_seconds":            "histogram ",
+		"webhook_transform_failures_total":              "counter reason",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

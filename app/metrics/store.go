@@ -31,6 +31,9 @@ func (m *Metrics) Watch(stats func(context.Context, webhook.StatsQuery) (webhook
 		oldestPending:  gauge("webhook_oldest_pending_seconds", "How long the first pending delivery has been due."),
 		deadLetters:    gauge("webhook_dead_letters", "Dead letters."),
 		databaseBytes:  gauge("webhook_database_bytes", "Size of the database file."),
+		databaseUnused: gauge("webhook_database_unused_bytes", "What of the database file is used again before it grows."),
+		databaseLog:    gauge("webhook_database_log_bytes", "Size of the write-ahead log beside the database file."),
+		oldestEvent:    gauge("webhook_oldest_event_seconds", "How long ago the first event was received that is kept."),
 		subscriberUp:   gauge("webhook_subscriber_up", "1 if the subscriber is active and its last attempt, if any, was answered with 2xx.", "subscriber"),
 		subscriberHeld: gauge("webhook_subscriber_held", "1 if the deliveries of the subscriber wait because of an outage.", "subscriber"),
 	})
@@ -76,7 +79,7 @@ type watcher struct {
 	held        func(*webhook.Subscriber) bool
 	up          *health
 
-	queueDepth, oldestPending, deadLetters, databaseBytes, subscriberUp, subscriberHeld *prometheus.Desc
+	queueDepth, oldestPending, deadLetters, databaseBytes, databaseUnused, databaseLog, oldestEvent, subscriberUp, subscriberHeld *prometheus.Desc
 
 	mu    sync.Mutex
 	asked time.Time
@@ -86,7 +89,7 @@ type watcher struct {
 
 // Describe lists what Collect collects.
 func (w *watcher) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{w.queueDepth, w.oldestPending, w.deadLetters, w.databaseBytes, w.subscriberUp, w.subscriberHeld} {
+	for _, desc := range []*prometheus.Desc{w.queueDepth, w.oldestPending, w.deadLetters, w.databaseBytes, w.databaseUnused, w.databaseLog, w.oldestEvent, w.subscriberUp, w.subscriberHeld} {
 		ch <- desc
 	}
 }
@@ -103,7 +106,13 @@ func (w *watcher) Collect(ch chan<- prometheus.Metric) {
 		gauge(w.queueDepth, float64(stats.Deliveries[webhook.Pending]))
 		gauge(w.deadLetters, float64(stats.Deliveries[webhook.Dead]))
 		gauge(w.databaseBytes, float64(stats.Bytes))
-		var due time.Duration
+		gauge(w.databaseUnused, float64(stats.UnusedBytes))
+		gauge(w.databaseLog, float64(stats.LogBytes))
+		var due, age time.Duration
+		if !stats.OldestEvent.IsZero() {
+			age = max(0, now.Sub(stats.OldestEvent))
+		}
+		gauge(w.oldestEvent, age.Seconds())
 		if !stats.OldestDue.IsZero() {
 			due = max(0, now.Sub(stats.OldestDue))
 		}

@@ -89,10 +89,10 @@ func start(t *testing.T, text string, wrap func(webhook.Store) webhook.Store) *a
 	a := &appliance{dir: dir}
 	a.App, err = app.Start(t.Context(), app.Options{
 		Config: c, Version: "test", Logger: slog.New(slog.DiscardHandler), Dev: true,
-		Open: func(ctx context.Context, onCommit func(int, time.Duration)) (webhook.Store, error) {
+		Open: func(ctx context.Context, onCommit func(int, time.Duration), expired func() time.Time) (webhook.Store, error) {
 			store, err := storage.Open(ctx, storage.Options{
 				Path: c.Storage.Path, Schema: string(schema), Synchronous: "normal",
-				MaxSize: c.Storage.MaxSize, OnCommit: onCommit,
+				MaxSize: c.Storage.MaxSize, OnCommit: onCommit, Expired: expired,
 			})
 			a.store = store
 			if err == nil && wrap != nil {

@@ -77,8 +77,9 @@ type Totals struct {
 
 // Storage is the database.
 type Storage struct {
-	Bytes    int64 `json:"bytes" doc:"size of the database file"`
-	LogBytes int64 `json:"log_bytes" doc:"size of its write-ahead log"`
+	Bytes       int64 `json:"bytes" doc:"size of the database file"`
+	UnusedBytes int64 `json:"unused_bytes" doc:"what of that is used again before it grows"`
+	LogBytes    int64 `json:"log_bytes" doc:"size of its write-ahead log"`
 	// FreeBytes is what the disk has left; zero where that is not known.
 	FreeBytes int64 `json:"free_bytes,omitempty" doc:"what the disk has left; missing where that is not known"`
 }

@@ -132,7 +132,7 @@ func (b *Board) gather(ctx context.Context, now time.Time) (api.Stats, error) {
 			InFlight: b.o.Dispatcher.InFlight(), MaxInFlight: b.o.MaxInFlight, OldestDue: api.Time{Time: stored.OldestDue},
 		},
 		Totals:  api.Totals{Events: stored.Events, Attempts: stored.Attempts, Deliveries: stored.Deliveries, Subscribers: len(subscribers)},
-		Storage: api.Storage{Bytes: stored.Bytes, LogBytes: stored.LogBytes},
+		Storage: api.Storage{Bytes: stored.Bytes, UnusedBytes: stored.UnusedBytes, LogBytes: stored.LogBytes},
 		Worst:   b.worst(stored.Activity),
 	}
 	for _, sub := range subscribers {
