@@ -174,8 +174,9 @@ func benchmarkAccept(b *testing.B, path string, load rate.Limit) {
 			turns[i].mu.Lock()
 			p50s[i] = append(p50s[i], turns[i].quantile(0.5))
 			p99s[i] = append(p99s[i], turns[i].quantile(0.99))
+			turns[i].mu.Unlock()
 		}
-		b.Logf("p99 %.1f ms, expiring %.1f ms", turns[0].quantile(0.99), turns[1].quantile(0.99))
+		b.Logf("p99 %.1f ms, expiring %.1f ms", p99s[0][len(p99s[0])-1], p99s[1][len(p99s[1])-1])
 	}
 	b.StopTimer()
 	close(end)
