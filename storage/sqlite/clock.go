@@ -13,6 +13,13 @@ import (
 // to be set back. What the file has of a time up to that has been made good for.
 const clockSetting = "clock_set_back"
 
+const (
+	allForward = `UPDATE deliveries SET next_attempt_at = max(?1, next_attempt_at - ?2)
+		WHERE state = 'pending' AND next_attempt_at > ?1 AND id NOT IN (SELECT value FROM json_each(?3))`
+	onlyForward = `UPDATE deliveries SET next_attempt_at = max(?1, next_attempt_at - ?2)
+		WHERE +state = 'pending' AND +next_attempt_at > ?1 AND id IN (SELECT value FROM json_each(?3))`
+)
+
 // bringForward makes good for a clock that was set back; see
 // [webhook.Store.Backlog]. What is due by now anyway stays as it is, and nothing
 // becomes due before now.
@@ -32,10 +39,11 @@ func (s *Store) bringForward(ctx context.Context, b webhook.SetBack) error {
 	// One transaction, with the note that it was done: done twice, it would take
 	// retries their wait.
 	return s.writer.do("bring deliveries forward", func(tx *transaction) error {
-		if _, err := tx.exec(`UPDATE deliveries SET next_attempt_at = max(?1, next_attempt_at - ?2)
-			WHERE state = 'pending' AND next_attempt_at > ?1 AND id NOT IN (SELECT value FROM json_each(?3))
-			AND (?4 = 0 OR id IN (SELECT value FROM json_each(?5)))`,
-			to, from-to, jsonArray(s.deliveryNumbers(b.Held)), len(b.Only), jsonArray(s.deliveryNumbers(b.Only))); err != nil {
+		statement, ids := allForward, b.Held
+		if len(b.Only) > 0 {
+			statement, ids = onlyForward, b.Only
+		}
+		if _, err := tx.exec(statement, to, from-to, jsonArray(s.deliveryNumbers(ids))); err != nil {
 			return err
 		}
 		_, err := tx.exec(`INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`,

@@ -80,7 +80,7 @@ var few = []struct{ part, because string }{
 	{"FROM deliveries d INDEXED BY deliveries_dead_by_cause", "the dead letters, while the tallies say that they are few: see countedFew"},
 	{"FROM deliveries d INDEXED BY deliveries_due", "what is pending, likewise"},
 	{"min(next_attempt_at) FROM deliveries INDEXED BY deliveries_due", "what is pending, once at the start"},
-	{"SET next_attempt_at = max(?1, next_attempt_at - ?2)", "what is pending, once for each time that the clock is set back"},
+	{"WHERE state = 'pending' AND next_attempt_at > ?1 AND id NOT IN", "what is pending, once for each time that the clock is set back"},
 	{"GROUP BY 1, 2", "what is pending of a subscriber that is removed, which is changed as a whole"},
 }
 
