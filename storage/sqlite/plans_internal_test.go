@@ -81,6 +81,7 @@ var few = []struct{ part, because string }{
 	{"FROM deliveries d INDEXED BY deliveries_due", "what is pending, likewise"},
 	{"min(next_attempt_at) FROM deliveries INDEXED BY deliveries_due", "what is pending, once at the start"},
 	{"WHERE state = 'pending' AND next_attempt_at > ?1 AND id NOT IN", "what is pending, once for each time that the clock is set back"},
+	{"SELECT received_at FROM events ORDER BY id LIMIT 1", "one row, the first"},
 	{"GROUP BY 1, 2", "what is pending of a subscriber that is removed, which is changed as a whole"},
 }
 

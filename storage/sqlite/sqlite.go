@@ -266,7 +266,7 @@ func (s *Store) loadIDs(ctx context.Context) (*webhook.IDs, error) {
 		(SELECT coalesce(max(id), 0) FROM tokens),
 		(SELECT coalesce(max(id), 0) FROM rejections))`).Scan(&last)
 	if err != nil {
-		return nil, fmt.Errorf("read the last id: %w", err)
+		return nil, fmt.Errorf("read the last id: %w", translate(err))
 	}
 	return webhook.NewIDs(instance, last), nil
 }
