@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"context"
 	"database/sql"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,15 +17,15 @@ import (
 
 // The file of [BenchmarkScreens]: events a tenth of a second apart, two
 // deliveries of each, one attempt of each of those.
-const (
-	screenEvents      = 500_000
-	screenSubscribers = 50
-)
+var screenEvents = flag.Int("screens", 500_000, "events in the file of BenchmarkScreens, each with two deliveries")
+
+const screenSubscribers = 50
 
 var screenStart = time.Date(2024, 11, 14, 16, 38, 32, 0, time.UTC)
 
-// million makes a file with a million attempts. Of each thousand deliveries
-// three are dead; the newest are pending; what is rare is at the old end.
+// million makes a file with a million attempts, or as many as were asked for. Of each
+// thousand deliveries three are dead; the newest are pending; what is rare is at the
+// old end.
 func million(b *testing.B) (*sqlite.Store, []webhook.SubscriberID) {
 	b.Helper()
 	path := filepath.Join(b.TempDir(), "pintle.db")
@@ -72,7 +73,7 @@ func million(b *testing.B) (*sqlite.Store, []webhook.SubscriberID) {
 		INSERT INTO attempts (delivery_id, number, started_at, duration, outcome, code, request_header, response_header)
 			SELECT id, 1, id >> 21, 20000 + id % 1000, last_outcome, last_code, hex(zeroblob(225)), hex(zeroblob(100)) FROM deliveries ORDER BY id;
 	`
-	text := strings.NewReplacer("$events", fmt.Sprint(screenEvents), "$subscribers", fmt.Sprint(screenSubscribers), "$start", fmt.Sprint(screenStart.UnixMilli())).Replace(fill)
+	text := strings.NewReplacer("$events", fmt.Sprint(*screenEvents), "$subscribers", fmt.Sprint(screenSubscribers), "$start", fmt.Sprint(screenStart.UnixMilli())).Replace(fill)
 	if _, err := db.Exec(text + count + "; COMMIT; PRAGMA wal_checkpoint(truncate);"); err != nil {
 		b.Fatal(err)
 	}
@@ -86,14 +87,15 @@ func million(b *testing.B) (*sqlite.Store, []webhook.SubscriberID) {
 }
 
 // BenchmarkScreens measures, on a file with a million attempts, one call of each
-// query that a screen makes.
+// query that a screen makes. With -screens it is another number of them: what is
+// measured should hardly depend on it.
 func BenchmarkScreens(b *testing.B) {
 	ctx := context.Background()
 	s, subscribers := million(b)
 	newest := webhook.Page{Limit: 50}
 	old := screenStart.Add(time.Hour)
 	deep := webhook.Page{Limit: 50, Before: s.IDs().Format(webhook.DeliveryPrefix, webhook.FirstAt(old))}
-	end := screenStart.Add(screenEvents * 100 * time.Millisecond)
+	end := screenStart.Add(time.Duration(*screenEvents) * 100 * time.Millisecond)
 	one, few := subscribers[7:8], subscribers[7:10]
 	lists := []struct {
 		name   string

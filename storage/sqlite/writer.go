@@ -322,7 +322,7 @@ func (w *writer) rollback(tx *transaction) {
 }
 
 // exec runs a statement, which is prepared at its first use. It is handed to the
-// driver without database/sql, whose share of the whole would be a tenth: it
+// driver without database/sql, whose share of the whole would be a twentieth: it
 // converts, locks and copies for callers that may be many.
 func (t *transaction) exec(query string, args ...any) (result sql.Result, err error) {
 	w := t.w
