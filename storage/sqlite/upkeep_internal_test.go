@@ -354,7 +354,7 @@ func TestFreePagesAreGivenBack(t *testing.T) {
 
 func TestFileFromBeforeUsesItsFreePagesAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pintle.db")
-	s, before := openKeeping(t, path, 0)
+	s, _ := openKeeping(t, path, 0)
 	must(t, s.Close())
 	db, err := sql.Open("sqlite", path)
 	must(t, err)
@@ -362,7 +362,7 @@ func TestFileFromBeforeUsesItsFreePagesAgain(t *testing.T) {
 	_, err = db.Exec(`PRAGMA journal_mode = delete; PRAGMA auto_vacuum = 0; VACUUM; PRAGMA journal_mode = wal`)
 	must(t, err)
 	must(t, db.Close())
-	s, before = openKeeping(t, path, 0)
+	s, before := openKeeping(t, path, 0)
 	to := put(t, s)
 	history(t, s, to, 600)
 	limit := fullStart.Add(time.Hour)
