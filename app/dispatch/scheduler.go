@@ -335,7 +335,8 @@ func (s *scheduler) spill(l *lane) {
 	for c := range classes {
 		for _, job := range l.ready[c] {
 			s.release(l, job.Delivery)
-			s.await(l, c, job.DueAt)
+			// It may have been resent in its place, and is a fresh one in the store then.
+			s.await(l, l.classOf(job.Spent), job.DueAt)
 			s.clock.ahead(job.Delivery, job.DueAt, time.Now())
 		}
 		l.ready[c] = nil

@@ -562,3 +562,19 @@ func TestOtherKeysAreFetchedWhileAllThatIsInMemoryWaits(t *testing.T) {
 		t.Error("the store is not asked for other keys")
 	}
 }
+
+// TestWhatWasResentInItsPlaceIsLookedForWhereItIs tells the story that a random one
+// found: a retry that waits in memory is resent, and its subscriber paused.
+func TestWhatWasResentInItsPlaceIsLookedForWhereItIs(t *testing.T) {
+	s, l := newTestScheduler()
+	now := time.Now()
+	s.hold(l, "dlv", held{class: retried})
+	l.push(webhook.Job{Delivery: "dlv", Spent: 1, DueAt: now, Event: &webhook.Event{}})
+	s.resent(&webhook.Delivery{ID: "dlv", SubscriberID: "sub", NextAttemptAt: now}, now)
+	paused := *l.subscriber
+	paused.Active = false
+	s.changed(&paused)
+	if l.storedDue[fresh].IsZero() {
+		t.Errorf("the store is asked at %v", l.storedDue)
+	}
+}
