@@ -148,7 +148,7 @@ func (a *App) start(ctx context.Context, o Options) error {
 		return nil
 	})
 
-	counted.Watch(store.Stats, dispatcher.Subscribers, c.Outbound.Hold.Holds)
+	counted.Watch(store.Stats, dispatcher.Subscribers, dispatcher.Held)
 
 	ready := &readiness{check: store.Check, stats: store.Stats}
 	// The admin API tells where the inbound endpoint is, so that its listener is

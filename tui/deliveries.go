@@ -59,6 +59,8 @@ func nextCell(e *env, d *api.Delivery) cell {
 		return cell{"–", dim}
 	case d.SubscriberPaused:
 		return cell{"paused", warn} // it may be due, and yet does not go out
+	case d.SubscriberHeld:
+		return cell{"held", bad}
 	case wait <= 0:
 		return cell{"now", info}
 	default:

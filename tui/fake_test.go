@@ -285,7 +285,12 @@ func (f *fake) DeliveriesPage(ctx context.Context, filter api.DeliveryFilter, q 
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	held := map[webhook.SubscriberID]bool{}
+	for i := range f.subscribers {
+		held[f.subscribers[i].ID] = f.subscribers[i].Held
+	}
 	return page(f, f.deliveries, q, func(d *api.Delivery) string { return string(d.ID) }, func(d *api.Delivery) bool {
+		d.SubscriberHeld = held[d.SubscriberID]
 		if filter.State != "" && d.State != filter.State {
 			return false
 		}

@@ -50,11 +50,6 @@ func newList[T any](id func(*T) string, columns ...column[T]) *list[T] {
 	return &list[T]{columns: columns, id: id, marks: map[string]bool{}, height: 1}
 }
 
-// column is the one with this title.
-func (l *list[T]) column(title string) *column[T] {
-	return &l.columns[slices.IndexFunc(l.columns, func(c column[T]) bool { return c.title == title })]
-}
-
 // current is the row under the cursor; nil in an empty list.
 func (l *list[T]) current() *T {
 	if l.cursor >= len(l.rows) {

@@ -50,8 +50,11 @@ func newOverview(e *env) *overview {
 			column[api.Finding]{title: "", width: 20, flexible: true, keep: 1, cell: func(f *api.Finding) cell { return cell{f.Text, plain} }}),
 		worst: newList(func(s *api.SubscriberStats) string { return string(s.ID) },
 			column[api.SubscriberStats]{title: "WORST SUBSCRIBERS, 5 MIN", width: 24, flexible: true, keep: 5, cell: func(s *api.SubscriberStats) cell {
-				if !s.Active {
+				switch {
+				case !s.Active:
 					return cell{s.Name + " (paused)", dim}
+				case s.Held:
+					return cell{s.Name + " (held)", bad}
 				}
 				return cell{s.Name, plain}
 			}},

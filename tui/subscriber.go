@@ -32,12 +32,6 @@ func newSubscriber(e *env, id webhook.SubscriberID) *subscriber {
 	s.latest.seek("sub:" + string(id))
 	// Which subscriber it is goes without saying here.
 	s.latest.hidden = true
-	s.latest.column("NEXT").cell = func(d *api.Delivery) cell {
-		if s.shown.Held && d.State == webhook.Pending && !d.SubscriberPaused {
-			return cell{"held", bad}
-		}
-		return nextCell(e, d)
-	}
 	s.latest.columns = slices.DeleteFunc(s.latest.columns, func(c column[api.Delivery]) bool { return c.title == "SUBSCRIBER" })
 	return s
 }

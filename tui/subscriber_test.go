@@ -109,6 +109,11 @@ func TestWhatIsHeldIsNotCalledDue(t *testing.T) {
 	d.keys("4 enter")
 	d.see(t, " held ")
 	d.miss(t, " now ")
+	d.keys("3")
+	d.see(t, " held ", " now ") // the others are not held
+	d.keys("1")
+	d.see(t, " held ")
+	d.keys("4 enter")
 	s.Held = false
 	d.beats(4)
 	d.miss(t, " held ")

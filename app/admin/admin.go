@@ -60,6 +60,9 @@ type Dispatcher interface {
 	Recipient(e *webhook.Event, id webhook.SubscriberID) (webhook.NewDelivery, error)
 	// Policy is when failed deliveries to the subscriber are tried again.
 	Policy(id webhook.SubscriberID) webhook.RetryPolicy
+	// Held reports whether the deliveries of the subscriber wait for the end of an
+	// outage.
+	Held(s *webhook.Subscriber) bool
 	// LaneState is how the lane of the subscriber stands at the moment.
 	LaneState(ctx context.Context, id webhook.SubscriberID) (webhook.LaneState, error)
 	// Explain says what each gate between the event and the subscriber says. The

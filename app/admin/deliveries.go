@@ -203,7 +203,7 @@ func (s *server) wireDelivery(d *webhook.Delivery) api.Delivery {
 		NextAttemptAt: api.Time{Time: d.NextAttemptAt}, OrderKey: valid(d.OrderKey), Fingerprint: valid(d.Fingerprint), CreatedAt: api.Time{Time: d.CreatedAt}, FinishedAt: api.Time{Time: d.FinishedAt},
 	}
 	if sub, ok := s.o.Dispatcher.Subscriber(d.SubscriberID); ok {
-		wire.SubscriberName, wire.SubscriberPaused = sub.Name(), !sub.Active
+		wire.SubscriberName, wire.SubscriberPaused, wire.SubscriberHeld = sub.Name(), !sub.Active, s.o.Dispatcher.Held(&sub)
 	}
 	return wire
 }

@@ -197,7 +197,7 @@ func TestCancelByFilterGivesUpWhatIsPendingAndNothingElse(t *testing.T) {
 
 func TestSubscriberInAnOutageSaysSinceWhen(t *testing.T) {
 	a := start(t)
-	s := a.add(t, "/200", true)
+	s := a.add(t, "/503", true)
 	since := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
 	if _, err := a.dispatcher.UpdateSubscriber(t.Context(), s.ID, func(s *webhook.Subscriber) error { s.FailingSince = since; return nil }); err != nil {
 		t.Fatal(err)
@@ -209,5 +209,24 @@ func TestSubscriberInAnOutageSaysSinceWhen(t *testing.T) {
 	listed := collect(t, a.Subscribers(t.Context(), 0))
 	if len(listed) != 1 || !listed[0].FailingSince.Equal(since) {
 		t.Errorf("listed: %+v", listed)
+	}
+	held := func() bool {
+		t.Helper()
+		page, err := a.DeliveriesPage(t.Context(), api.DeliveryFilter{}, api.PageQuery{})
+		if err != nil || len(page.Items) != 1 {
+			t.Fatalf("%d deliveries, %v", len(page.Items), err)
+		}
+		return page.Items[0].SubscriberHeld
+	}
+	a.publish(t, "order.created")
+	if !held() {
+		t.Error("its deliveries are not said to be held")
+	}
+	no := false
+	if _, err := a.UpdateSubscriber(t.Context(), s.ID, api.SubscriberChange{Hold: &no}); err != nil {
+		t.Fatal(err)
+	}
+	if held() {
+		t.Error("the deliveries of one that is never held are said to be")
 	}
 }

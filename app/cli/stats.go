@@ -76,7 +76,7 @@ func printStats(w io.Writer, s api.Stats) error {
 		[]string{"WORST IN 5 MINUTES", "NAME", "STATE", "ATTEMPTS", "OK", "P95", "PENDING", "DEAD"},
 		func(s api.SubscriberStats) []string {
 			return []string{
-				string(s.ID), s.Name, activity(s.Active), strconv.FormatInt(s.Attempts, 10), shownShare(s.Attempts, s.Failed),
+				string(s.ID), s.Name, standingOf(s.Active, s.Held, s.FailingSince), strconv.FormatInt(s.Attempts, 10), shownShare(s.Attempts, s.Failed),
 				shownMillis(s.P95MS), strconv.FormatInt(s.Pending, 10), strconv.FormatInt(s.Dead, 10),
 			}
 		},

@@ -317,19 +317,13 @@ func certificates(chain string) string {
 }
 
 // standingOf says in one word how a subscriber stands.
-func standingOf(s api.Subscriber) string {
+func standingOf(active, held bool, failingSince api.Time) string {
 	switch {
-	case s.Active && s.Held:
+	case active && held:
 		return "held"
-	case s.Active && !s.FailingSince.IsZero():
+	case active && !failingSince.IsZero():
 		return "failing"
-	}
-	return activity(s.Active)
-}
-
-// activity says in one word whether a subscriber is sent to.
-func activity(active bool) string {
-	if active {
+	case active:
 		return "active"
 	}
 	return "paused"
@@ -337,7 +331,7 @@ func activity(active bool) string {
 
 // standingSince says how a subscriber stands, and since when.
 func standingSince(s api.Subscriber) string {
-	standing := standingOf(s)
+	standing := standingOf(s.Active, s.Held, s.FailingSince)
 	if !s.FailingSince.IsZero() && s.Active {
 		standing += " since " + shownTime(s.FailingSince)
 	}

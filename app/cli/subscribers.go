@@ -90,7 +90,7 @@ func newSubscribersList(g *globals) *cobra.Command {
 				p95 = shownMillis(h.P95MS)
 			}
 			return []string{
-				string(s.ID), standingOf(s), strconv.FormatInt(h.Pending, 10), strconv.FormatInt(h.Dead, 10),
+				string(s.ID), standingOf(s.Active, s.Held, s.FailingSince), strconv.FormatInt(h.Pending, 10), strconv.FormatInt(h.Dead, 10),
 				shownShare(h.Attempts, h.Failed), p95, s.URL, patterns(s.Events), s.ClientID, s.Description,
 			}
 		},

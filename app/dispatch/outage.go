@@ -96,7 +96,7 @@ func (d *Dispatcher) storeOutage(id webhook.SubscriberID, since time.Time) error
 	if since.IsZero() {
 		d.o.Logger.Info("an outage is over", "subscriber", id, "url", s.URL, "since", old.FailingSince)
 	} else {
-		d.o.Logger.Warn("a subscriber is in an outage", "subscriber", id, "url", s.URL, "since", since, "held", d.o.Hold.Hold && !s.NoHold)
+		d.o.Logger.Warn("a subscriber is in an outage", "subscriber", id, "url", s.URL, "since", since, "held", d.Held(&s))
 	}
 	return nil
 }
@@ -250,6 +250,11 @@ func ending(a *webhook.Attempt) string {
 	}
 	return string(a.Outcome)
 }
+
+// Held reports whether the deliveries of the subscriber wait for the end of an
+// outage, as far as the store knows of it. Unlike [Dispatcher.LaneState] it asks
+// nobody, so that it can be asked for each line of a list.
+func (d *Dispatcher) Held(s *webhook.Subscriber) bool { return d.o.Hold.Holds(s) }
 
 // LaneState tells how the subscriber's lane stands at the moment.
 func (d *Dispatcher) LaneState(ctx context.Context, id webhook.SubscriberID) (webhook.LaneState, error) {

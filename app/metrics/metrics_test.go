@@ -194,7 +194,7 @@ func TestSubscriberIsHeldInAnOutage(t *testing.T) {
 		{ID: "fine", Active: true}, {ID: "failing", Active: true, FailingSince: since}, {ID: "paused", FailingSince: since},
 		{ID: "exempt", Active: true, FailingSince: since, NoHold: true},
 	}
-	policy := webhook.HoldPolicy{Hold: true}
+	policy := webhook.HoldPolicy{Hold: true, Failures: 10}
 	m.Watch(func(context.Context, webhook.StatsQuery) (webhook.Stats, error) { return webhook.Stats{}, nil },
 		func() []*webhook.Subscriber { return subscribers }, func(s *webhook.Subscriber) bool { return policy.Holds(s) })
 	want := []string{"exempt 0", "failing 1", "fine 0", "paused 0"}

@@ -87,7 +87,7 @@ type HoldPolicy struct {
 // Holds reports whether the deliveries of the subscriber wait because it is in an
 // outage.
 func (p HoldPolicy) Holds(s *Subscriber) bool {
-	return p.Hold && s.Active && !s.NoHold && !s.FailingSince.IsZero()
+	return p.Hold && p.Failures > 0 && s.Active && !s.NoHold && !s.FailingSince.IsZero()
 }
 
 // A Transform is a jq expression of the configuration that makes the body of

@@ -12,8 +12,10 @@ type Delivery struct {
 	// removed.
 	SubscriberName string `json:"subscriber_name,omitempty" doc:"what people call the subscriber; missing when it has been removed"`
 	// SubscriberPaused says that nothing is sent to it.
-	SubscriberPaused bool          `json:"subscriber_paused,omitempty" doc:"nothing is sent to the subscriber: what is pending waits until it is resumed"`
-	State            webhook.State `json:"state" enum:"pending,delivered,dead,cancelled"`
+	SubscriberPaused bool `json:"subscriber_paused,omitempty" doc:"nothing is sent to the subscriber: what is pending waits until it is resumed"`
+	// SubscriberHeld says that it is in an outage.
+	SubscriberHeld bool          `json:"subscriber_held,omitempty" doc:"the subscriber is in an outage: what is pending waits until a probe has succeeded"`
+	State          webhook.State `json:"state" enum:"pending,delivered,dead,cancelled"`
 	// AttemptCount is how often it was tried in all.
 	AttemptCount int `json:"attempt_count" doc:"how often it was tried"`
 	// LastOutcome is that of the last attempt; empty before the first.

@@ -89,6 +89,10 @@ type SubscriberStats struct {
 	ID     webhook.SubscriberID `json:"id"`
 	Name   string               `json:"name"`
 	Active bool                 `json:"active"`
+	// FailingSince is when the present outage began; zero: there is none. Held says
+	// that its deliveries wait because of that.
+	FailingSince Time `json:"failing_since,omitzero" format:"date-time" doc:"when the present outage began; missing: there is none"`
+	Held         bool `json:"held,omitempty" doc:"its deliveries wait because of the outage"`
 	Health
 }
 

@@ -39,6 +39,9 @@ type Dispatcher interface {
 	// Subscribers returns all subscribers, the newest first. The list is
 	// shared: it must not be changed.
 	Subscribers() []*webhook.Subscriber
+	// Held reports whether the deliveries of the subscriber wait for the end of an
+	// outage.
+	Held(s *webhook.Subscriber) bool
 	// InFlight is how many requests are under way.
 	InFlight() int
 }
@@ -210,7 +213,10 @@ func (b *Board) worst(activity map[webhook.SubscriberID]webhook.Activity) []api.
 	all := make([]api.SubscriberStats, 0, len(activity))
 	for id, a := range activity {
 		if sub, ok := b.o.Dispatcher.Subscriber(id); ok {
-			all = append(all, api.SubscriberStats{ID: id, Name: sub.Name(), Active: sub.Active, Health: Health(&a)})
+			all = append(all, api.SubscriberStats{
+				ID: id, Name: sub.Name(), Active: sub.Active, FailingSince: api.Time{Time: sub.FailingSince},
+				Held: b.o.Dispatcher.Held(&sub), Health: Health(&a),
+			})
 		}
 	}
 	slices.SortFunc(all, func(a, b api.SubscriberStats) int {

@@ -46,7 +46,7 @@ func start(t *testing.T, subscribers ...webhook.Subscriber) *appliance {
 	a.dispatcher = dispatch.New(dispatch.Options{
 		Store: a.store, Logger: slog.New(slog.DiscardHandler), Transport: nobody{},
 		Policy:  webhook.RetryPolicy{Retries: 6, Schedule: webhook.DefaultSchedule()},
-		Timeout: time.Second, Concurrency: 10, MaxInFlight: 10,
+		Timeout: time.Second, Concurrency: 10, MaxInFlight: 10, Hold: webhook.HoldPolicy{Hold: true, Failures: 10, After: time.Minute},
 	})
 	if err := a.dispatcher.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -347,6 +347,8 @@ func TestOutageIsTheFindingOfWhoIsInOne(t *testing.T) {
 	for range 6 {
 		a.attempt(t, a.subscribers[1], time.Minute, webhook.Pending)
 	}
+	a.attempt(t, a.subscribers[0], time.Minute, webhook.Delivered)
+	a.attempt(t, a.subscribers[2], time.Minute, webhook.Delivered)
 	// What waits through an outage is late, and meant to be.
 	a.accept(t, a.subscribers[0], 10*time.Minute)
 	a.accept(t, a.subscribers[0], 9*time.Minute)
@@ -358,6 +360,13 @@ func TestOutageIsTheFindingOfWhoIsInOne(t *testing.T) {
 	for i, want := range []string{"has failed since 2025-01-02 11:00:00Z: 6 deliveries wait", "has failed since 2025-01-02 11:00:00Z: 2 deliveries wait"} {
 		if f := stats.Attention[i]; f.Text != want || f.Query != "sub:"+string(f.SubscriberID)+" status:pending" {
 			t.Errorf("got %+v, want %s", f, want)
+		}
+	}
+	type standing struct{ failing, held bool }
+	for _, s := range stats.Worst {
+		want := map[webhook.SubscriberID]standing{a.subscribers[0]: {true, true}, a.subscribers[1]: {failing: true}}[s.ID]
+		if got := (standing{s.FailingSince.Equal(since), s.Held}); got != want || len(stats.Worst) != 3 {
+			t.Errorf("one of %d, %s: got %+v, want %+v", len(stats.Worst), s.Name, got, want)
 		}
 	}
 	// Of the others, what is late is named as ever.
