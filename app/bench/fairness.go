@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 // fairnessName is the comparison of how long deliveries take while a tenth of the
@@ -114,13 +115,16 @@ func (m *measurement) fairness(ctx context.Context, hanging int) (first, p99 flo
 		<-m.system.done
 		err = errors.Join(err, os.RemoveAll(m.dir))
 	}()
-	for _, to := range []*float64{&first, &p99} {
-		events := int(fairnessRate * m.plan.fairness.Seconds())
+	for _, part := range []struct {
+		to    *float64
+		lasts time.Duration
+	}{{&first, m.plan.fairnessFirst}, {&p99, m.plan.fairness}} {
+		events := int(fairnessRate * part.lasts.Seconds())
 		from := m.sent
 		var load loadResult
 		p, err := startRole(ctx, "load", loadTask{
 			URL: m.system.url, Secret: senderSecret, Connections: m.options.connections, Size: eventBytes,
-			First: from, Events: events, Types: m.subscribers, Rate: fairnessRate, Limit: m.plan.fairness,
+			First: from, Events: events, Types: m.subscribers, Rate: fairnessRate, Limit: part.lasts,
 		}, &load)
 		if err != nil {
 			return 0, 0, err
@@ -140,7 +144,7 @@ func (m *measurement) fairness(ctx context.Context, hanging int) (first, p99 flo
 		if err != nil {
 			return 0, 0, err
 		}
-		*to = milliseconds(report.P99)
+		*part.to = milliseconds(report.P99)
 	}
 	// A clean stop would wait for those that hang.
 	m.system.kill()

@@ -125,7 +125,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	flags.IntVar(&o.events, "events", 0, "events for one subscriber; ten get a fifth of them (default 30000, quick 5000)")
 	flags.IntVar(&o.connections, "connections", 64, "connections of the load generator")
 	flags.IntVar(&o.concurrency, "concurrency", 10, "requests in flight to one subscriber, as outbound.concurrency")
-	flags.DurationVar(&o.timeout, "timeout", 15*time.Minute, "give up after this time")
+	flags.DurationVar(&o.timeout, "timeout", 25*time.Minute, "give up after this time")
 	flags.StringVar(&o.json, "json", "", "write all figures to this file as JSON; - is standard output")
 	flags.StringVar(&o.benchfmt, "benchfmt", "", "write all figures to this file for benchstat; - is standard output")
 	if err := flags.Parse(args); err != nil {

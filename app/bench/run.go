@@ -33,9 +33,11 @@ type plan struct {
 	checksTurns int
 	checksTurn  time.Duration
 	// fairnessTurns is how often each side of the comparison of fairness has its
-	// turn, and fairness how long each of its two halves is.
-	fairnessTurns int
-	fairness      time.Duration
+	// turn, which lasts for fairness after a while of fairnessFirst. A turn must be
+	// long: up to once a second a handful of events takes some milliseconds,
+	// whoever hangs, and a short one is decided by how many of these it has met.
+	fairnessTurns           int
+	fairnessFirst, fairness time.Duration
 }
 
 // The fixed rates, in events per second.
@@ -52,12 +54,12 @@ func newPlan(o options) plan {
 		rounds: 3, events: 30000, loadLimit: 6 * time.Second, warmUp: 500,
 		slow: 2 * time.Second, fast: 4 * time.Second, arrivalLimit: 30 * time.Second,
 		checksTurns: 10, checksTurn: time.Second,
-		fairnessTurns: 3, fairness: 8 * time.Second,
+		fairnessTurns: 5, fairnessFirst: 7 * time.Second, fairness: 20 * time.Second,
 	}
 	if o.quick {
 		p.rounds, p.events, p.warmUp = 1, 5000, 200
 		p.slow, p.fast = time.Second, 2*time.Second
-		p.checksTurns, p.fairnessTurns = 2, 1
+		p.checksTurns, p.fairnessTurns, p.fairness = 2, 1, 8*time.Second
 	}
 	if o.rounds > 0 {
 		p.rounds, p.checksTurns = o.rounds, 3*o.rounds
