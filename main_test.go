@@ -270,8 +270,9 @@ var mayImport = map[string][]string{
 	"docs/pictures":           {}, // likewise
 	"tui":                     {"app/webhook", "app/admin/api", "tui/text"},
 	"tui/text":                {},
-	"storage":                 {"app/webhook", "storage/sqlite"},
-	"storage/sqlite":          {"app/webhook"},
+	"storage":                 {"app/webhook", "storage/sqlite", "storage/sqlite/dbfile"},
+	"storage/sqlite":          {"app/webhook", "storage/sqlite/dbfile"},
+	"storage/sqlite/dbfile":   {"app/webhook"},
 	"storage/storagetest":     {"app/webhook"},
 	"app/suites":              {},
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 // Record stores the results of attempts and moves their deliveries on.
@@ -118,7 +119,7 @@ func standing(tx *transaction, id int64) (from tally, attempts int, due int64, e
 	)
 	err = tx.row(`SELECT subscriber_id, state, attempts, next_attempt_at, coalesce(last_outcome, ''), coalesce(last_code, 0), coalesce(fingerprint, '')
 		FROM deliveries WHERE id = ?`, id).Scan(&subscriber, &state, &attempts, &next, &c.outcome, &c.code, &c.fingerprint)
-	return newTally(subscriber, state, c), attempts, next.Int64, translate(err)
+	return newTally(subscriber, state, c), attempts, next.Int64, dbfile.Translate(err)
 }
 
 // times returns when the delivery is due after the result, or when it ended.

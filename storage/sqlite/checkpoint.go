@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 const (
@@ -20,7 +22,7 @@ const (
 	// written wait for readers to let go of it, for logWait at most. When that was
 	// in vain, it is tried again after logRetry, for twice as long, and so on up to
 	// logWaitMost; while one reader stays, ever more rarely, up to logRetryMost.
-	maxLog       = 2 * emptyPages * pageSize
+	maxLog       = 2 * emptyPages * dbfile.PageSize
 	logWait      = 50 * time.Millisecond
 	logWaitMost  = 200 * time.Millisecond
 	logRetry     = 500 * time.Millisecond
@@ -62,7 +64,7 @@ type checkpointer struct {
 type logState struct{ pages, moved int }
 
 func openCheckpointer(s *Store, o Options) (*checkpointer, error) {
-	db, err := sql.Open("sqlite", dsn(s.path, "_pragma=busy_timeout(0)", "_pragma=synchronous("+o.Synchronous+")", "_pragma=trusted_schema(0)"))
+	db, err := sql.Open("sqlite", dbfile.DSN(s.path, "_pragma=busy_timeout(0)", "_pragma=synchronous("+o.Synchronous+")", "_pragma=trusted_schema(0)"))
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +107,7 @@ func (c *checkpointer) run() {
 			return
 		}
 		if c.report != nil && (err != nil || held != c.held.Load()) {
-			c.report(Upkeep{LogHeld: c.held.Load(), LogBytes: int64(log.pages) * pageSize, Err: err})
+			c.report(Upkeep{LogHeld: c.held.Load(), LogBytes: int64(log.pages) * dbfile.PageSize, Err: err})
 		}
 		if err != nil && !rest(c.stopped, lookEvery) {
 			return
@@ -185,7 +187,7 @@ func (c *checkpointer) checkpoint(mode string) (log logState, err error) {
 	busy := 0
 	err = c.db.QueryRowContext(c.stopped, `PRAGMA wal_checkpoint(`+mode+`)`).Scan(&busy, &log.pages, &log.moved)
 	if err != nil {
-		err = fmt.Errorf("move the write-ahead log into the file: %w", translate(err))
+		err = fmt.Errorf("move the write-ahead log into the file: %w", dbfile.Translate(err))
 	}
 	return log, err
 }

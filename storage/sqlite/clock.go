@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 // clockSetting is the time, in milliseconds, from which the clock was last known
@@ -47,7 +48,7 @@ func (s *Store) bringForward(ctx context.Context, b webhook.SetBack) error {
 			return err
 		}
 		_, err := tx.exec(`INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
-			clockSetting, s.vault.seal(settingPlace(clockSetting), strconv.FormatInt(from, 10)))
+			clockSetting, s.vault.seal(dbfile.SettingPlace(clockSetting), strconv.FormatInt(from, 10)))
 		return err
 	})
 }
@@ -60,7 +61,7 @@ func (s *Store) latest(ctx context.Context) (ms int64, err error) {
 		max((SELECT coalesce(max(id), 0) FROM events), (SELECT coalesce(max(id), 0) FROM deliveries)),
 		coalesce((SELECT max(last_at) FROM rollups WHERE minute = (SELECT max(minute) FROM rollups)), 0)`).Scan(&id, &ms)
 	if err != nil {
-		return 0, fmt.Errorf("read the latest time: %w", translate(err))
+		return 0, fmt.Errorf("read the latest time: %w", dbfile.Translate(err))
 	}
 	return max(ms, webhook.MadeAt(id).UnixMilli()), nil
 }

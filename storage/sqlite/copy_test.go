@@ -13,6 +13,7 @@ import (
 
 	"github.com/pintle/pintle/app/webhook"
 	"github.com/pintle/pintle/storage/sqlite"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 // emptyFile makes what a copy can be written into.
@@ -80,7 +81,7 @@ func TestCopyIsOneMomentWhileEventsAreStored(t *testing.T) {
 	}()
 	<-begun
 	to := emptyFile(t)
-	contents, err := sqlite.Copy(t.Context(), path, to)
+	contents, err := dbfile.Copy(t.Context(), path, to)
 	close(stop)
 	<-stopped
 	if err != nil {
@@ -92,7 +93,7 @@ func TestCopyIsOneMomentWhileEventsAreStored(t *testing.T) {
 	if after := accept(t, store, 1); contents.Newest >= after {
 		t.Errorf("the copy has %s, which was stored after it", contents.Newest)
 	}
-	if got, err := sqlite.Examine(t.Context(), to); err != nil || got != contents {
+	if got, err := dbfile.Examine(t.Context(), to); err != nil || got != contents {
 		t.Errorf("it is said to have %+v, and has %+v, %v", contents, got, err)
 	}
 	if got := names(t, filepath.Dir(to)); strings.Contains(got, " ") {
@@ -115,7 +116,7 @@ func TestCopyHasWhatOnlyTheLogOfACrashHas(t *testing.T) {
 	}
 	id := accept(t, store, 1)
 	path = crashed(t, path)
-	contents, err := sqlite.Copy(t.Context(), path, emptyFile(t))
+	contents, err := dbfile.Copy(t.Context(), path, emptyFile(t))
 	if err != nil || contents.Newest != id {
 		t.Errorf("the copy has %+v, %v, and not the event %s", contents, err, id)
 	}
@@ -145,7 +146,7 @@ func TestCopyLeavesWhatItCopiesAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	beside := names(t, filepath.Dir(path))
-	if _, err := sqlite.Copy(t.Context(), path, emptyFile(t)); err != nil {
+	if _, err := dbfile.Copy(t.Context(), path, emptyFile(t)); err != nil {
 		t.Fatal(err)
 	}
 	after, err := os.ReadFile(path)
@@ -167,7 +168,7 @@ func TestCopyEndsWithItsContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := sqlite.Copy(ctx, path, emptyFile(t)); !errors.Is(err, context.Canceled) {
+	if _, err := dbfile.Copy(ctx, path, emptyFile(t)); !errors.Is(err, context.Canceled) {
 		t.Errorf("the copy ended with %v", err)
 	}
 }
@@ -184,7 +185,7 @@ func TestExaminationFindsWhatIsDamaged(t *testing.T) {
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sqlite.Examine(t.Context(), path); err != nil {
+	if _, err := dbfile.Examine(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := os.ReadFile(path)
@@ -235,10 +236,10 @@ func TestExaminationFindsWhatIsDamaged(t *testing.T) {
 			t.Fatal(err)
 		}
 		test.harm(file)
-		if got, err := sqlite.Examine(t.Context(), file); err == nil {
+		if got, err := dbfile.Examine(t.Context(), file); err == nil {
 			t.Errorf("%s: it was not found: %+v", test.name, got)
 		}
-		if got, err := sqlite.Copy(t.Context(), file, emptyFile(t)); err == nil {
+		if got, err := dbfile.Copy(t.Context(), file, emptyFile(t)); err == nil {
 			t.Errorf("%s: it was copied: %+v", test.name, got)
 		}
 	}
@@ -314,7 +315,7 @@ func TestARestoreThatIsCutShortIsFinishedBeforeTheNextOne(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	claim, err := sqlite.Seize(path)
+	claim, err := dbfile.Seize(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,17 +339,17 @@ func TestNothingIsReplacedWhileItIsOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sqlite.Seize(path); !errors.Is(err, sqlite.ErrInUse) {
+	if _, err := dbfile.Seize(path); !errors.Is(err, dbfile.ErrInUse) {
 		t.Errorf("an open file was seized: %v", err)
 	}
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	claim, err := sqlite.Seize(path)
+	claim, err := dbfile.Seize(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open(t, path); !errors.Is(err, sqlite.ErrInUse) {
+	if _, err := open(t, path); !errors.Is(err, dbfile.ErrInUse) {
 		t.Errorf("a file was opened while it is replaced: %v", err)
 	}
 	if err := claim.Release(); err != nil {
@@ -369,7 +370,7 @@ func TestALogWithoutItsFileIsMovedAsideToo(t *testing.T) {
 	}
 	next := path + ".next"
 	mark(t, next, "new")
-	claim, err := sqlite.Seize(path)
+	claim, err := dbfile.Seize(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -394,7 +395,7 @@ func TestAnOlderSchemaIsExaminedAndCopiedAsItIs(t *testing.T) {
 			continue
 		}
 		path, to := frozen(t, name), emptyFile(t)
-		contents, err := sqlite.Copy(t.Context(), path, to)
+		contents, err := dbfile.Copy(t.Context(), path, to)
 		if err != nil || contents.Schema != version || contents.Events == 0 || contents.Newest == "" {
 			t.Errorf("%s: the copy has %+v, %v", name, contents, err)
 			continue

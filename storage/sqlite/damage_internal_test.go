@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 func sizeOf(t *testing.T, file string) int64 {
 	t.Helper()
-	size, err := fileSize(file)
+	size, err := dbfile.Size(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,11 +71,11 @@ func TestLogOfAFailedSyncIsRenewedBeforeAnyCommit(t *testing.T) {
 // it was before.
 func TestFileGivesBackWhatALogWasMovedIntoInVain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(path, make([]byte, 3*pageSize), 0o600); err != nil {
+	if err := os.WriteFile(path, make([]byte, 3*dbfile.PageSize), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	w := &writer{path: path}
-	for _, c := range []struct{ before, after int64 }{{4 * pageSize, 3 * pageSize}, {2 * pageSize, 2 * pageSize}} {
+	for _, c := range []struct{ before, after int64 }{{4 * dbfile.PageSize, 3 * dbfile.PageSize}, {2 * dbfile.PageSize, 2 * dbfile.PageSize}} {
 		if err := w.giveBack(c.before); err != nil || sizeOf(t, path) != c.after {
 			t.Errorf("given back to %d: %d bytes, %v", c.before, sizeOf(t, path), err)
 		}

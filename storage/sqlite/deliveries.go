@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 // Deliveries returns a page of deliveries, the newest first.
@@ -33,7 +34,7 @@ func (s *Store) Deliveries(ctx context.Context, f webhook.DeliveryFilter, page w
 		if err != nil || f.ID == "" || len(deliveries.Items) == 0 {
 			return err
 		}
-		err = translate(tx.QueryRowContext(ctx, `SELECT body FROM bodies WHERE delivery_id = ?`, ids[0]).Scan(&deliveries.Items[0].Body))
+		err = dbfile.Translate(tx.QueryRowContext(ctx, `SELECT body FROM bodies WHERE delivery_id = ?`, ids[0]).Scan(&deliveries.Items[0].Body))
 		if errors.Is(err, webhook.ErrNotFound) {
 			return nil
 		}
@@ -158,5 +159,5 @@ func countedFew(ctx context.Context, tx *sql.Tx, state webhook.State, subscriber
 	var n int
 	err := tx.QueryRowContext(ctx, `SELECT coalesce(sum(count), 0) FROM tallies WHERE state = ? AND subscriber_id IN (SELECT value FROM json_each(?))`,
 		string(state), jsonArray(subscribers)).Scan(&n)
-	return n <= most, translate(err)
+	return n <= most, dbfile.Translate(err)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 const (
@@ -42,7 +43,7 @@ func (s *Store) Due(ctx context.Context, q webhook.DueQuery) (jobs []webhook.Job
 		jobs, next, err = s.dueByTime(ctx, q)
 	}
 	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("read due deliveries: %w", translate(err))
+		return nil, time.Time{}, fmt.Errorf("read due deliveries: %w", dbfile.Translate(err))
 	}
 	return jobs, next, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 // Accept stores events with their keys and deliveries.
@@ -121,7 +122,7 @@ func (s *Store) Event(ctx context.Context, id webhook.EventID) (webhook.Event, e
 	}
 	e, err := s.scanEvent(s.readers.QueryRowContext(ctx, `SELECT `+eventColumns+` FROM events e WHERE e.id = ?`, number).Scan)
 	if err != nil {
-		return webhook.Event{}, fmt.Errorf("read event %s: %w", id, translate(err))
+		return webhook.Event{}, fmt.Errorf("read event %s: %w", id, dbfile.Translate(err))
 	}
 	return e, nil
 }

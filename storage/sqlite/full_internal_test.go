@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 var fullStart = time.Date(2024, 11, 14, 16, 38, 32, 0, time.UTC)
@@ -228,7 +229,7 @@ func TestCheckAsksTheDisk(t *testing.T) {
 	if written() == before {
 		t.Error("a check wrote nothing")
 	}
-	if _, err := s.Setting(t.Context(), installation); err != nil {
+	if _, err := s.Setting(t.Context(), dbfile.Installation); err != nil {
 		t.Error(err)
 	}
 }

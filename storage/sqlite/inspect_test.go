@@ -13,6 +13,7 @@ import (
 
 	"github.com/pintle/pintle/app/webhook"
 	"github.com/pintle/pintle/storage/sqlite"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 // names are the files of the folder.
@@ -35,18 +36,18 @@ func TestInspectionLeavesNothingBehind(t *testing.T) {
 	look := func(when string) {
 		t.Helper()
 		before := names(t, dir)
-		info, err := sqlite.Inspect(t.Context(), path)
+		info, err := dbfile.Inspect(t.Context(), path)
 		if err != nil || info.Schema != info.Newest || info.Newest < 3 || info.Bytes == 0 {
 			t.Errorf("%s: %+v, %v", when, info, err)
 		}
-		if err := sqlite.Verify(t.Context(), path); err != nil {
+		if err := dbfile.Verify(t.Context(), path); err != nil {
 			t.Errorf("%s: %v", when, err)
 		}
 		if after := names(t, dir); after != before {
 			t.Errorf("%s: there was %q, and now there is %q", when, before, after)
 		}
 	}
-	if _, err := sqlite.Inspect(t.Context(), path); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := dbfile.Inspect(t.Context(), path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("of a file that does not exist: %v", err)
 	}
 	if got := names(t, dir); got != "" {
@@ -72,13 +73,13 @@ func TestInspectionRefusesWhatOpeningRefuses(t *testing.T) {
 	if err := os.WriteFile(path, []byte(strings.Repeat("text ", 100)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sqlite.Inspect(t.Context(), path); err == nil {
+	if _, err := dbfile.Inspect(t.Context(), path); err == nil {
 		t.Error("a text was taken for a database")
 	}
 	if err := os.Truncate(path, 0); err != nil {
 		t.Fatal(err)
 	}
-	if info, err := sqlite.Inspect(t.Context(), path); err != nil || info.Schema != 0 {
+	if info, err := dbfile.Inspect(t.Context(), path); err != nil || info.Schema != 0 {
 		t.Errorf("of an empty file: %+v, %v", info, err)
 	}
 }
@@ -94,14 +95,14 @@ func TestCopiesFromBeforeSealingAreFound(t *testing.T) {
 		}
 	}
 	want := []string{filepath.Join(dir, "pintle.db.v1-20250101T000000Z.backup"), filepath.Join(dir, "pintle.db.v3-20260101T000000Z.backup")}
-	if diff := cmp.Diff(want, sqlite.UnsealedCopies(filepath.Join(dir, "pintle.db"))); diff != "" {
+	if diff := cmp.Diff(want, dbfile.UnsealedCopies(filepath.Join(dir, "pintle.db"))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	t.Chdir(dir)
-	if got := sqlite.UnsealedCopies("pintle.db"); len(got) != 2 || got[0] != filepath.Base(want[0]) {
+	if got := dbfile.UnsealedCopies("pintle.db"); len(got) != 2 || got[0] != filepath.Base(want[0]) {
 		t.Errorf("beside the working directory's own: %q", got)
 	}
-	if got := sqlite.UnsealedCopies("missing/pintle.db"); got != nil {
+	if got := dbfile.UnsealedCopies("missing/pintle.db"); got != nil {
 		t.Errorf("in a folder that is not there: %q", got)
 	}
 }
@@ -124,12 +125,12 @@ func TestWhatIsSealedIsKnownWithoutOpeningTheFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := names(t, filepath.Dir(path))
-		info, err := sqlite.Inspect(t.Context(), path)
+		info, err := dbfile.Inspect(t.Context(), path)
 		if err != nil || info.Sealed != (sealer != nil) || info.Opens(sealer) != nil {
 			t.Errorf("sealed by %v: %+v, %v, opens %v", sealer, info, err, info.Opens(sealer))
 		}
 		for _, other := range []webhook.Sealer{nil, ring{"b"}} {
-			if err := info.Opens(other); sealer != nil && !errors.Is(err, sqlite.ErrSealed) || sealer == nil && err != nil {
+			if err := info.Opens(other); sealer != nil && !errors.Is(err, dbfile.ErrSealed) || sealer == nil && err != nil {
 				t.Errorf("sealed by %v, opened with %v: %v", sealer, other, err)
 			}
 		}

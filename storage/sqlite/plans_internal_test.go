@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 	"github.com/pintle/pintle/storage/storagetest"
 )
 
@@ -111,7 +112,7 @@ func TestNoStatementGoesThroughTheHistory(t *testing.T) {
 			if err := s.readers.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if s.readers, err = sql.Open(name, dsn(path, "mode=ro", "_pragma=busy_timeout(10000)", "_pragma=query_only(1)")); err != nil {
+			if s.readers, err = sql.Open(name, dbfile.DSN(path, "mode=ro", "_pragma=busy_timeout(10000)", "_pragma=query_only(1)")); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.due.prepare(t.Context(), s.readers); err != nil {

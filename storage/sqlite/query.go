@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 // How many rows one call looks at, by what it costs to look at one, so that no
@@ -172,7 +173,7 @@ func (q *selection) boundary(ctx context.Context, tx *sql.Tx, above int64, size 
 	if err == sql.ErrNoRows {
 		return below, false, nil
 	}
-	return below, err == nil, translate(err)
+	return below, err == nil, dbfile.Translate(err)
 }
 
 // slice returns the ids of the rows from below, inclusive, to above, exclusive,
@@ -219,7 +220,7 @@ func (s *Store) read(ctx context.Context, queries func(context.Context, *sql.Tx)
 	defer cancel()
 	tx, err := s.readers.BeginTx(ctx, nil)
 	if err != nil {
-		return translate(err)
+		return dbfile.Translate(err)
 	}
 	defer tx.Rollback()
 	return queries(ctx, tx)
@@ -234,7 +235,7 @@ type querier interface {
 func list[T any](ctx context.Context, db querier, query string, args []any, scan func(*sql.Rows) (T, error)) ([]T, error) {
 	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, translate(err)
+		return nil, dbfile.Translate(err)
 	}
 	return collect(rows, scan)
 }
@@ -246,9 +247,9 @@ func collect[T any](rows *sql.Rows, scan func(*sql.Rows) (T, error)) ([]T, error
 	for rows.Next() {
 		item, err := scan(rows)
 		if err != nil {
-			return nil, translate(err)
+			return nil, dbfile.Translate(err)
 		}
 		items = append(items, item)
 	}
-	return items, translate(rows.Err())
+	return items, dbfile.Translate(rows.Err())
 }

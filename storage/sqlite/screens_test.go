@@ -44,7 +44,7 @@ func million(b *testing.B) (*sqlite.Store, []webhook.SubscriberID) {
 	if err := s.Close(); err != nil {
 		b.Fatal(err)
 	}
-	migration, err := os.ReadFile("migrations/0002-counts.sql")
+	migration, err := os.ReadFile("dbfile/migrations/0002-counts.sql")
 	if err != nil {
 		b.Fatal(err)
 	}

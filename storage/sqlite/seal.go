@@ -8,23 +8,14 @@ import (
 	"strings"
 
 	"github.com/pintle/pintle/app/webhook"
-)
-
-const (
-	// installation is the one setting that is no secret: views read it.
-	installation = "installation"
-	// sealCheck is the setting that tells whether secrets are sealed, and whether
-	// a key opens them, be there secrets or not.
-	sealCheck = "seal_check"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 // A vault seals secrets on their way into the file, if it has a sealer.
 type vault struct{ sealer webhook.Sealer }
 
 // isSecret reports whether a setting is one.
-func isSecret(setting string) bool { return setting != installation }
-
-func settingPlace(name string) string { return "settings/" + name }
+func isSecret(setting string) bool { return setting != dbfile.Installation }
 
 // seal returns the secret as it is kept. Where there is none, that can be seen.
 func (v vault) seal(place, secret string) string {
@@ -60,60 +51,19 @@ func (v vault) openRow(row *subscriberRow) error {
 	return row.eachSecret(v.open)
 }
 
-// admit refuses a file whose secrets it cannot open. It changes nothing.
-func (v vault) admit(ctx context.Context, path string) error {
-	db, err := openAsItIs(path)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	check, err := readSealCheck(ctx, db)
-	if err != nil {
-		return err
-	}
-	return v.opens(check)
-}
-
-// opens returns [ErrSealed] where the check is sealed under a key that the sealer
-// does not have.
-func (v vault) opens(check string) error {
-	switch {
-	case check == "":
-		return nil
-	case v.sealer == nil:
-		return fmt.Errorf("%w: storage.encryption_key or storage.encryption_key_file is missing", ErrSealed)
-	}
-	if _, _, err := v.sealer.Open(settingPlace(sealCheck), check); err != nil {
-		return fmt.Errorf("%w under another key than storage.encryption_key or storage.encryption_key_file has: %w", ErrSealed, err)
-	}
-	return nil
-}
-
-// readSealCheck returns the text by which a key is known, and nothing where
-// secrets are not sealed.
-func readSealCheck(ctx context.Context, db interface {
-	QueryRowContext(context.Context, string, ...any) *sql.Row
-}) (check string, err error) {
-	err = db.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = ?`, sealCheck).Scan(&check)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", nil
-	}
-	return check, translate(err)
-}
-
 // sealAll seals what is not sealed, or not under the newest key. It leaves
 // nothing of what was there before in the file, nor in its log.
 func (v vault) sealAll(ctx context.Context, path string, fresh bool) error {
 	if v.sealer == nil {
 		return nil
 	}
-	db, err := sql.Open("sqlite", dsn(path, "_pragma=busy_timeout(3000)", "_pragma=secure_delete(1)", "_txlock=immediate"))
+	db, err := sql.Open("sqlite", dbfile.DSN(path, "_pragma=busy_timeout(3000)", "_pragma=secure_delete(1)", "_txlock=immediate"))
 	if err != nil {
 		return err
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(1)
-	check, err := readSealCheck(ctx, db)
+	check, err := dbfile.ReadSealCheck(ctx, db)
 	if err != nil {
 		return err
 	}
@@ -121,7 +71,7 @@ func (v vault) sealAll(ctx context.Context, path string, fresh bool) error {
 		// Secrets that were replaced or removed, long ago even, are still there in
 		// pages that are not in use and in gaps of those that are.
 		// A file that is written anew can give free pages back from then on.
-		if _, err := db.ExecContext(ctx, fmt.Sprintf(`PRAGMA auto_vacuum = %d; VACUUM`, incremental)); err != nil {
+		if _, err := db.ExecContext(ctx, fmt.Sprintf(`PRAGMA auto_vacuum = %d; VACUUM`, dbfile.Incremental)); err != nil {
 			return fmt.Errorf("wipe out what was removed: %w", err)
 		}
 	}
@@ -172,7 +122,7 @@ func (v vault) sealIn(ctx context.Context, db *sql.DB, check string) (changed bo
 	}
 	if check == "" {
 		changed = true
-		settings = append(settings, [2]string{sealCheck, v.seal(settingPlace(sealCheck), "pintle")})
+		settings = append(settings, [2]string{dbfile.SealCheck, v.seal(dbfile.SettingPlace(dbfile.SealCheck), "pintle")})
 	}
 	if !changed {
 		return false, nil
@@ -203,7 +153,7 @@ func sealSettings(ctx context.Context, tx *sql.Tx, anew func(place, kept string)
 		if err := rows.Scan(&setting[0], &setting[1]); err != nil || !isSecret(setting[0]) {
 			return setting, err
 		}
-		setting[1], err = anew(settingPlace(setting[0]), setting[1])
+		setting[1], err = anew(dbfile.SettingPlace(setting[0]), setting[1])
 		return setting, err
 	})
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/pintle/pintle/app/webhook"
 	"github.com/pintle/pintle/storage/sqlite"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 // A ring is a [webhook.Sealer] of several keys, the newest first.
@@ -227,14 +228,14 @@ func TestSealedFileIsRefusedWithoutItsKey(t *testing.T) {
 		if secrets {
 			try(t, s.PutSubscriber(t.Context(), secretive(s, "x")))
 		}
-		if info, err := sqlite.Inspect(t.Context(), path); err != nil || !info.Sealed {
+		if info, err := dbfile.Inspect(t.Context(), path); err != nil || !info.Sealed {
 			t.Errorf("inspected while it is open: %+v, %v", info, err)
 		}
 		try(t, s.Close())
 		before, err := os.ReadFile(path)
 		try(t, err)
 		for want, sealer := range map[string]webhook.Sealer{"encryption_key_file is missing": nil, "under another key": ring{"two"}} {
-			if _, err := openSealed(t, path, sealer); !errors.Is(err, sqlite.ErrSealed) || !strings.Contains(err.Error(), want) {
+			if _, err := openSealed(t, path, sealer); !errors.Is(err, dbfile.ErrSealed) || !strings.Contains(err.Error(), want) {
 				t.Errorf("with secrets: %v: %v, want %q", secrets, err, want)
 			}
 		}
@@ -242,10 +243,10 @@ func TestSealedFileIsRefusedWithoutItsKey(t *testing.T) {
 		if err != nil || !bytes.Equal(before, after) {
 			t.Errorf("with secrets: %v: the refused file was changed, %v", secrets, err)
 		}
-		if info, err := sqlite.Inspect(t.Context(), path); err != nil || !info.Sealed {
+		if info, err := dbfile.Inspect(t.Context(), path); err != nil || !info.Sealed {
 			t.Errorf("inspected: %+v, %v", info, err)
 		}
-		try(t, sqlite.Verify(t.Context(), path))
+		try(t, dbfile.Verify(t.Context(), path))
 	}
 }
 

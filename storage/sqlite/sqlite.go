@@ -14,36 +14,22 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"net/url"
-	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
-	sqlitedriver "modernc.org/sqlite" // also registers the driver
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 var _ webhook.Store = (*Store)(nil)
 
 const (
-	applicationID = 1347310668 // "PNTL", as schema.sql sets it
-	schemaVersion = 4          // as schema.sql sets it
-
-	// Bodies of about a kilobyte and the rows around them cost least in pages
-	// of 8 KiB.
-	pageSize = 8192
 	// busyTimeout is how long, in milliseconds, a statement waits for others.
 	busyTimeout = "10000"
-	// incremental is what SQLite calls it when free pages can be given back.
-	incremental = 2
 
 	readers = 4
 	// lists is how many of those may be busy with lists and statistics, which
@@ -87,14 +73,6 @@ type Options struct {
 	OnUpgrade func(from, to int, copied string)
 }
 
-var (
-	// ErrInUse says that another process has the file open.
-	ErrInUse = errors.New("the database is in use by another process")
-	// ErrSealed says that the file has secrets that are sealed, and that there is
-	// no key, or another one.
-	ErrSealed = errors.New("the secrets in the database are sealed")
-)
-
 // A Store is an open file.
 type Store struct {
 	path    string
@@ -118,7 +96,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	s := &Store{path: path, vault: vault{o.Sealer}, lists: make(chan struct{}, lists)}
-	if s.lock, err = lockFile(path); err != nil {
+	if s.lock, err = dbfile.Lock(path); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -126,26 +104,12 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 			s.lock.Unlock()
 		}
 	}()
-	if _, err := finishRestore(path); err != nil {
-		return nil, fmt.Errorf("finish a restore that was cut short: %w", err)
-	}
-	empty, err := inspect(path)
+	fresh, err := dbfile.Prepare(ctx, path, dbfile.Preparation{Schema: o.Schema, Sealer: o.Sealer, OnUpgrade: o.OnUpgrade})
 	if err != nil {
-		return nil, fmt.Errorf("open database %s: %w", path, err)
+		return nil, err
 	}
-	if empty {
-		if err := create(ctx, path, o.Schema); err != nil {
-			return nil, fmt.Errorf("create database %s: %w", path, err)
-		}
-	} else if err := errors.Join(checkLength(path), checkLog(ctx, path)); err != nil {
-		return nil, fmt.Errorf("open database %s: %w", path, err)
-	} else if err := s.vault.admit(ctx, path); err != nil {
-		return nil, fmt.Errorf("open database %s: %w", path, err)
-	} else if err := upgrade(ctx, path, o.OnUpgrade); err != nil {
-		return nil, fmt.Errorf("open database %s: %w", path, err)
-	}
-	if err := s.vault.sealAll(ctx, path, empty); err != nil {
-		return nil, fmt.Errorf("seal the secrets in database %s: %w", path, translate(err))
+	if err := s.vault.sealAll(ctx, path, fresh); err != nil {
+		return nil, fmt.Errorf("seal the secrets in database %s: %w", path, dbfile.Translate(err))
 	}
 	if s.log, err = openCheckpointer(s, o); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
@@ -167,7 +131,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if s.writer, err = openWriter(ctx, path, o); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
-	s.readers, err = sql.Open("sqlite", dsn(path, "mode=ro", "_pragma=busy_timeout(10000)", "_pragma=query_only(1)"))
+	s.readers, err = sql.Open("sqlite", dbfile.DSN(path, "mode=ro", "_pragma=busy_timeout(10000)", "_pragma=query_only(1)"))
 	if err == nil {
 		s.readers.SetMaxOpenConns(readers)
 		s.readers.SetMaxIdleConns(readers)
@@ -184,75 +148,6 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	return s, nil
 }
 
-// inspect reads the header of the file, and creates the file if it does not
-// exist. It reports whether the file is empty.
-func inspect(path string) (empty bool, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	return inspectHeader(f)
-}
-
-// inspectHeader refuses a file that is not ours, which must not be opened with
-// SQLite. It reports whether the file is empty.
-func inspectHeader(f io.Reader) (empty bool, err error) {
-	header := make([]byte, 100)
-	switch n, err := io.ReadFull(f, header); {
-	case n == 0 && errors.Is(err, io.EOF):
-		return true, nil
-	case errors.Is(err, io.ErrUnexpectedEOF) || err == nil && string(header[:16]) != "SQLite format 3\x00":
-		return false, errors.New("this is not a SQLite database; it was left as it is")
-	case err != nil:
-		return false, err
-	}
-	version, application := binary.BigEndian.Uint32(header[60:]), binary.BigEndian.Uint32(header[68:])
-	if application != applicationID {
-		return false, errors.New("this database is not Pintle's; it was left as it is")
-	}
-	return false, known(int(version))
-}
-
-// known refuses a version of the schema that this program cannot read.
-func known(version int) error {
-	switch {
-	case version > schemaVersion:
-		return fmt.Errorf("this database was written by a newer Pintle (schema %d, this one knows %d); it was left as it is", version, schemaVersion)
-	case version < 1:
-		return fmt.Errorf("this database has the unknown schema %d; it was left as it is", version)
-	}
-	return nil
-}
-
-// create fills an empty file. It does so before the file has a write-ahead log,
-// in one transaction of the old kind: after a crash the file is either still
-// empty or complete, header included.
-func create(ctx context.Context, path, schema string) error {
-	db, err := sql.Open("sqlite", dsn(path, "_pragma=busy_timeout(10000)", fmt.Sprintf("_pragma=page_size(%d)", pageSize),
-		fmt.Sprintf("_pragma=auto_vacuum(%d)", incremental)))
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	if _, err := tx.ExecContext(ctx, schema); err != nil {
-		return fmt.Errorf("apply schema: %w", err)
-	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES ('installation', ?)`, webhook.NewInstance()); err != nil {
-		return fmt.Errorf("name the installation: %w", err)
-	}
-	return tx.Commit()
-}
-
-func dsn(path string, parameters ...string) string {
-	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join(parameters, "&")
-}
-
 func (s *Store) loadIDs(ctx context.Context) (*webhook.IDs, error) {
 	instance, err := s.Setting(ctx, "installation")
 	if err != nil {
@@ -266,7 +161,7 @@ func (s *Store) loadIDs(ctx context.Context) (*webhook.IDs, error) {
 		(SELECT coalesce(max(id), 0) FROM tokens),
 		(SELECT coalesce(max(id), 0) FROM rejections))`).Scan(&last)
 	if err != nil {
-		return nil, fmt.Errorf("read the last id: %w", translate(err))
+		return nil, fmt.Errorf("read the last id: %w", dbfile.Translate(err))
 	}
 	return webhook.NewIDs(instance, last), nil
 }
@@ -311,10 +206,10 @@ func (s *Store) Setting(ctx context.Context, name string) (string, error) {
 	var value string
 	err := s.readers.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = ?`, name).Scan(&value)
 	if err != nil {
-		return "", fmt.Errorf("read setting %s: %w", name, translate(err))
+		return "", fmt.Errorf("read setting %s: %w", name, dbfile.Translate(err))
 	}
 	if isSecret(name) {
-		if value, err = s.vault.open(settingPlace(name), value); err != nil {
+		if value, err = s.vault.open(dbfile.SettingPlace(name), value); err != nil {
 			return "", fmt.Errorf("read setting %s: %w", name, err)
 		}
 	}
@@ -324,38 +219,13 @@ func (s *Store) Setting(ctx context.Context, name string) (string, error) {
 // PutSetting keeps a value under a name.
 func (s *Store) PutSetting(_ context.Context, name, value string) error {
 	if isSecret(name) {
-		value = s.vault.seal(settingPlace(name), value)
+		value = s.vault.seal(dbfile.SettingPlace(name), value)
 	}
 	return s.writer.do("put setting", func(tx *transaction) error {
 		_, err := tx.exec(`INSERT INTO settings (name, value) VALUES (?, ?)
 			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
 		return err
 	})
-}
-
-// diskFaults say what the disk was asked for, by SQLite's code.
-var diskFaults = map[int]string{
-	sqlite3.SQLITE_IOERR_READ: "read", sqlite3.SQLITE_IOERR_SHORT_READ: "read", sqlite3.SQLITE_IOERR_WRITE: "write",
-	sqlite3.SQLITE_IOERR_FSYNC: "make durable what was written", sqlite3.SQLITE_IOERR_DIR_FSYNC: "make durable what was written",
-	sqlite3.SQLITE_IOERR_TRUNCATE: "shorten a file", sqlite3.SQLITE_IOERR_SHMSIZE: "make room for the index of the log",
-}
-
-// translate gives the errors of the driver the names of the domain.
-func translate(err error) error {
-	var e *sqlitedriver.Error
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, sql.ErrNoRows):
-		return webhook.ErrNotFound
-	case errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_FULL:
-		return fmt.Errorf("%w: %w", webhook.ErrStorageFull, err)
-	case errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code() == sqlite3.SQLITE_NOTADB):
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	case errors.As(err, &e) && diskFaults[e.Code()] != "":
-		return fmt.Errorf("the disk has failed to %s: %w", diskFaults[e.Code()], err)
-	}
-	return err
 }
 
 func millis(t time.Time) int64 { return t.UnixMilli() }

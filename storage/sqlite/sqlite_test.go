@@ -13,6 +13,7 @@ import (
 
 	"github.com/pintle/pintle/app/webhook"
 	"github.com/pintle/pintle/storage/sqlite"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 	"github.com/pintle/pintle/storage/storagetest"
 )
 
@@ -72,7 +73,7 @@ func TestSecondOpenIsRefusedUntilTheFirstIsClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open(t, path); !errors.Is(err, sqlite.ErrInUse) {
+	if _, err := open(t, path); !errors.Is(err, dbfile.ErrInUse) {
 		t.Fatalf("second open: %v, want ErrInUse", err)
 	}
 	if err := first.Close(); err != nil {

@@ -3,13 +3,11 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"time"
 
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 // Stats returns what was counted. It reads the tables that count, and of the
@@ -27,7 +25,7 @@ func (s *Store) Stats(ctx context.Context, q webhook.StatsQuery) (webhook.Stats,
 		return nil
 	})
 	if err == nil {
-		stats.LogBytes, err = fileSize(s.path + "-wal")
+		stats.LogBytes, err = dbfile.Size(s.path + "-wal")
 		stats.LogHeld = s.log.held.Load()
 	}
 	if err != nil {
@@ -36,19 +34,8 @@ func (s *Store) Stats(ctx context.Context, q webhook.StatsQuery) (webhook.Stats,
 	return stats, nil
 }
 
-func fileSize(path string) (int64, error) {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
-}
-
 func readCounters(ctx context.Context, tx *sql.Tx, _ webhook.StatsQuery, stats *webhook.Stats) error {
-	return translate(tx.QueryRowContext(ctx, `SELECT
+	return dbfile.Translate(tx.QueryRowContext(ctx, `SELECT
 		coalesce((SELECT value FROM counters WHERE name = 'events'), 0),
 		coalesce((SELECT value FROM counters WHERE name = 'attempts'), 0)`).Scan(&stats.Events, &stats.Attempts))
 }
@@ -60,7 +47,7 @@ func readTotals(ctx context.Context, tx *sql.Tx, _ webhook.StatsQuery, stats *we
 		err := tx.QueryRowContext(ctx, `SELECT coalesce(sum(count), 0), coalesce(sum(iif(outcome <> '', count, 0)), 0)
 			FROM tallies WHERE state = ? AND subscriber_id = 0`, string(state)).Scan(&n, &retrying)
 		if err != nil {
-			return translate(err)
+			return dbfile.Translate(err)
 		}
 		stats.Deliveries[state] = n
 		if state == webhook.Pending {
@@ -80,7 +67,7 @@ func readOldest(ctx context.Context, tx *sql.Tx, _ webhook.StatsQuery, stats *we
 		FROM (SELECT DISTINCT subscriber_id FROM tallies JOIN webhook_subscribers ON number = subscriber_id AND active
 			WHERE state = 'pending' AND count > 0 LIMIT 1000) t, json_each('[0,1]') retries`).Scan(&due)
 	stats.OldestDue = optional(due)
-	return translate(err)
+	return dbfile.Translate(err)
 }
 
 func readSize(ctx context.Context, tx *sql.Tx, _ webhook.StatsQuery, stats *webhook.Stats) error {
@@ -91,7 +78,7 @@ func readSize(ctx context.Context, tx *sql.Tx, _ webhook.StatsQuery, stats *webh
 	err := tx.QueryRowContext(ctx, `SELECT page_count, freelist_count, page_size, (SELECT received_at FROM events ORDER BY id LIMIT 1)
 		FROM pragma_page_count, pragma_freelist_count, pragma_page_size`).Scan(&pages, &free, &size, &oldest)
 	stats.Bytes, stats.UnusedBytes, stats.OldestEvent = pages*size, free*size, optional(oldest)
-	return translate(err)
+	return dbfile.Translate(err)
 }
 
 // minutes lists the minutes from the one to the other, both inclusive.

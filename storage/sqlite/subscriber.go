@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 // subscriberColumns are in the order of a [subscriberRow].
@@ -104,6 +105,17 @@ func found(result sql.Result, err error) error {
 // Subscribers returns all subscribers, the newest first.
 func (s *Store) Subscribers(ctx context.Context) ([]webhook.Subscriber, error) {
 	return listSubscribers(ctx, s.readers, s.vault)
+}
+
+// Subscribers reads those of a file of the newest schema, which may be in use, and
+// changes nothing. Their secrets are as they are kept there, sealed or not.
+func Subscribers(ctx context.Context, path string) ([]webhook.Subscriber, error) {
+	db, err := dbfile.OpenAsItIs(path)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	return listSubscribers(ctx, db, vault{})
 }
 
 func listSubscribers(ctx context.Context, db *sql.DB, v vault) ([]webhook.Subscriber, error) {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 const (
@@ -368,7 +370,7 @@ func (u *upkeep) giveBack() error {
 		return err
 	}
 	var mode int
-	if err := u.s.readers.QueryRowContext(u.stopped, `PRAGMA auto_vacuum`).Scan(&mode); err != nil || mode != incremental {
+	if err := u.s.readers.QueryRowContext(u.stopped, `PRAGMA auto_vacuum`).Scan(&mode); err != nil || mode != dbfile.Incremental {
 		return err
 	}
 	for free >= leastFree && free > pages/(2*shareFree) {

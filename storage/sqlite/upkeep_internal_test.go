@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 // openKeeping opens a file of which goes, once it is looked after, what is older
@@ -341,7 +342,7 @@ func TestFreePagesAreGivenBack(t *testing.T) {
 	limit := fullStart.Add(time.Hour)
 	before.Store(&limit)
 	look(t, s)
-	if size, err := fileSize(path); err != nil || size > stats.Bytes/5 {
+	if size, err := dbfile.Size(path); err != nil || size > stats.Bytes/5 {
 		t.Errorf("the file has %d bytes of %d, %v", size, stats.Bytes, err)
 	}
 	e, err := s.Event(t.Context(), pending.Event.ID)
@@ -349,7 +350,7 @@ func TestFreePagesAreGivenBack(t *testing.T) {
 		t.Errorf("what is pending: %v", err)
 	}
 	must(t, s.Close())
-	must(t, Verify(t.Context(), path))
+	must(t, dbfile.Verify(t.Context(), path))
 }
 
 func TestFileFromBeforeUsesItsFreePagesAgain(t *testing.T) {
@@ -413,7 +414,7 @@ func TestLogStaysBoundedUnderConstantReaders(t *testing.T) {
 	var reading sync.WaitGroup
 	defer reading.Wait()
 	defer end()
-	foreign, err := sql.Open("sqlite", dsn(path, "mode=ro", "_pragma=busy_timeout(10000)"))
+	foreign, err := sql.Open("sqlite", dbfile.DSN(path, "mode=ro", "_pragma=busy_timeout(10000)"))
 	must(t, err)
 	defer foreign.Close()
 	for range 3 {
@@ -434,7 +435,7 @@ func TestLogStaysBoundedUnderConstantReaders(t *testing.T) {
 		a := large(s, fmt.Sprint(i), 100, to)
 		a.Event.Data, a.Deliveries = []byte(`"`+data+`"`), nil
 		accept(t, s, a)
-		if size, err := fileSize(path + "-wal"); err != nil || size > 4*maxLog {
+		if size, err := dbfile.Size(path + "-wal"); err != nil || size > 4*maxLog {
 			t.Fatalf("the log has %d bytes after %d MiB, %v", size, i+1, err)
 		}
 	}
@@ -453,7 +454,7 @@ func TestReaderThatKeepsTheLogIsTold(t *testing.T) {
 	must(t, err)
 	t.Cleanup(func() { s.Close() })
 	accept(t, s, large(s, "first", 100, put(t, s)))
-	foreign, err := sql.Open("sqlite", dsn(path, "mode=ro"))
+	foreign, err := sql.Open("sqlite", dbfile.DSN(path, "mode=ro"))
 	must(t, err)
 	defer foreign.Close()
 	tx, err := foreign.Begin()
@@ -477,7 +478,7 @@ func TestReaderThatKeepsTheLogIsTold(t *testing.T) {
 	if u := <-told; u.LogHeld || u.Err != nil {
 		t.Errorf("told was %+v", u)
 	}
-	if size, err := fileSize(path + "-wal"); err != nil || size != 0 {
+	if size, err := dbfile.Size(path + "-wal"); err != nil || size != 0 {
 		t.Errorf("the log has %d bytes, %v", size, err)
 	}
 }

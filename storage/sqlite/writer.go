@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pintle/pintle/app/webhook"
+	"github.com/pintle/pintle/storage/sqlite/dbfile"
 )
 
 const (
@@ -74,7 +75,7 @@ type write struct {
 type transaction struct{ w *writer }
 
 func openWriter(ctx context.Context, path string, o Options) (*writer, error) {
-	db, err := sql.Open("sqlite", dsn(path, "_pragma=busy_timeout("+busyTimeout+")", "_pragma=journal_mode(wal)",
+	db, err := sql.Open("sqlite", dbfile.DSN(path, "_pragma=busy_timeout("+busyTimeout+")", "_pragma=journal_mode(wal)",
 		"_pragma=synchronous("+o.Synchronous+")", "_pragma=foreign_keys(1)", "_pragma=trusted_schema(0)",
 		"_pragma=wal_autocheckpoint(0)", fmt.Sprintf("_pragma=journal_size_limit(%d)", maxLog)))
 	if err != nil {
@@ -84,7 +85,7 @@ func openWriter(ctx context.Context, path string, o Options) (*writer, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		db.Close()
-		return nil, translate(err)
+		return nil, dbfile.Translate(err)
 	}
 	w := &writer{
 		path: path, db: db, conn: conn, queries: map[string]*sql.Stmt{}, statements: map[string]driver.Stmt{},
@@ -96,7 +97,7 @@ func openWriter(ctx context.Context, path string, o Options) (*writer, error) {
 		err = w.measure(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(translate(err), conn.Close(), db.Close())
+		return nil, errors.Join(dbfile.Translate(err), conn.Close(), db.Close())
 	}
 	go w.run()
 	return w, nil
@@ -210,7 +211,7 @@ func (w *writer) run() {
 func (w *writer) commit(group []*write) {
 	group = slices.DeleteFunc(group, func(job *write) bool {
 		if job.apart != nil {
-			job.answer(translate(job.apart(w.conn)))
+			job.answer(dbfile.Translate(job.apart(w.conn)))
 		}
 		return job.apart != nil
 	})
@@ -254,33 +255,33 @@ func (job *write) answer(err error) {
 func (w *writer) transact(group []*write) error {
 	begun := time.Now()
 	if err := w.renewLog(); err != nil {
-		return translate(err)
+		return dbfile.Translate(err)
 	}
 	tx := &transaction{w}
 	w.counts.reset()
 	if _, err := tx.exec(`BEGIN IMMEDIATE`); err != nil {
-		return translate(err)
+		return dbfile.Translate(err)
 	}
 	for _, job := range group {
 		if err := job.run(tx); err != nil {
 			w.rollback(tx)
-			return translate(err)
+			return dbfile.Translate(err)
 		}
 	}
 	if err := w.counts.flush(tx); err != nil {
 		w.rollback(tx)
-		return translate(err)
+		return dbfile.Translate(err)
 	}
 	finished := w.counts.finished()
 	spent, err := w.full(tx)
 	if err != nil {
 		w.rollback(tx)
-		return translate(err)
+		return dbfile.Translate(err)
 	}
 	if _, err := tx.exec(`COMMIT`); err != nil {
-		w.suspect = syncFailed(err)
+		w.suspect = dbfile.SyncFailed(err)
 		w.rollback(tx)
-		return translate(err)
+		return dbfile.Translate(err)
 	}
 	w.spent = spent
 	w.pruning.idle = w.pruning.idle && !finished
@@ -378,7 +379,7 @@ func (t *transaction) ordered(subscriber int64) (bool, error) {
 	if err == nil {
 		t.w.orders[subscriber] = ordered
 	}
-	return ordered, translate(err)
+	return ordered, dbfile.Translate(err)
 }
 
 // changed forgets what was known of a subscriber.

@@ -1,4 +1,4 @@
-package sqlite
+package dbfile
 
 import (
 	"cmp"
@@ -25,7 +25,7 @@ type Info struct {
 	// Installation is the number of the installation whose file it is; empty where
 	// it cannot be read.
 	Installation string
-	check        string // see [sealCheck]
+	check        string // see [SealCheck]
 	fault        error  // why it cannot be read
 	// Bytes is the size of the file, and LogBytes of its write-ahead log. Of the
 	// former, UnusedBytes are used again before it grows.
@@ -36,7 +36,7 @@ type Info struct {
 }
 
 // Inspect looks at a file, which may be in use, and changes nothing. It refuses
-// what [Open] refuses, and a file that does not exist by [fs.ErrNotExist].
+// what [Prepare] refuses, and a file that does not exist by [fs.ErrNotExist].
 func Inspect(ctx context.Context, path string) (Info, error) {
 	info := Info{Newest: schemaVersion}
 	f, err := os.Open(path)
@@ -48,19 +48,19 @@ func Inspect(ctx context.Context, path string) (Info, error) {
 	if err != nil {
 		return info, err
 	}
-	if info.Bytes, err = fileSize(path); err != nil {
+	if info.Bytes, err = Size(path); err != nil {
 		return info, err
 	}
-	if info.LogBytes, err = fileSize(path + "-wal"); err != nil || empty {
+	if info.LogBytes, err = Size(path + "-wal"); err != nil || empty {
 		return info, err
 	}
-	db, err := openAsItIs(path)
+	db, err := OpenAsItIs(path)
 	if err != nil {
 		return info, err
 	}
 	defer db.Close()
 	if err := db.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&info.Schema); err != nil {
-		return info, fmt.Errorf("read the schema's version: %w", translate(err))
+		return info, fmt.Errorf("read the schema's version: %w", Translate(err))
 	}
 	if err := known(info.Schema); err != nil {
 		return info, err
@@ -69,11 +69,11 @@ func Inspect(ctx context.Context, path string) (Info, error) {
 	var mode int
 	err = db.QueryRowContext(ctx, `SELECT freelist_count * page_size, auto_vacuum
 		FROM pragma_freelist_count, pragma_page_size, pragma_auto_vacuum`).Scan(&info.UnusedBytes, &mode)
-	info.KeepsUnused = err == nil && mode != incremental
-	info.check, info.fault = readSealCheck(ctx, db)
+	info.KeepsUnused = err == nil && mode != Incremental
+	info.check, info.fault = ReadSealCheck(ctx, db)
 	info.Sealed = info.check != ""
-	if err := db.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = ?`, installation).Scan(&info.Installation); err != nil && info.fault == nil {
-		info.fault = translate(err)
+	if err := db.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = ?`, Installation).Scan(&info.Installation); err != nil && info.fault == nil {
+		info.fault = Translate(err)
 	}
 	return info, nil
 }
@@ -84,18 +84,7 @@ func (i Info) Opens(sealer webhook.Sealer) error {
 	if i.fault != nil {
 		return i.fault
 	}
-	return vault{sealer}.opens(i.check)
-}
-
-// Subscribers reads those of a file of the newest schema, which may be in use, and
-// changes nothing. Their secrets are as they are kept there, sealed or not.
-func Subscribers(ctx context.Context, path string) ([]webhook.Subscriber, error) {
-	db, err := openAsItIs(path)
-	if err != nil {
-		return nil, err
-	}
-	defer db.Close()
-	return listSubscribers(ctx, db, vault{})
+	return opens(i.check, sealer)
 }
 
 // sealedSince is the first schema that has sealed secrets.
@@ -124,14 +113,14 @@ func UnsealedCopies(path string) []string {
 // Verify reads the whole file and compares what is in it, save indexes with
 // their tables. The error names the first damage.
 func Verify(ctx context.Context, path string) error {
-	db, err := openAsItIs(path)
+	db, err := OpenAsItIs(path)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
 	var verdict string
 	if err := db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&verdict); err != nil {
-		return fmt.Errorf("check the database: %w", translate(err))
+		return fmt.Errorf("check the database: %w", Translate(err))
 	}
 	if verdict != "ok" {
 		return fmt.Errorf("check the database: %s", verdict)
@@ -142,7 +131,7 @@ func Verify(ctx context.Context, path string) error {
 // openAsItIs opens a file for reading. Without a write-ahead log nobody has it
 // open, and SQLite is told that it will not change: else it would make the files
 // of such a log, and leave them behind.
-func openAsItIs(path string) (*sql.DB, error) {
+func OpenAsItIs(path string) (*sql.DB, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -156,5 +145,5 @@ func openAsItIs(path string) (*sql.DB, error) {
 	case err != nil:
 		return nil, err
 	}
-	return sql.Open("sqlite", dsn(path, parameters...))
+	return sql.Open("sqlite", DSN(path, parameters...))
 }

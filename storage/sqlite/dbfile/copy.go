@@ -1,4 +1,4 @@
-package sqlite
+package dbfile
 
 import (
 	"context"
@@ -46,7 +46,7 @@ type Contents struct {
 func Copy(ctx context.Context, path, to string) (Contents, error) {
 	was, err := copyPages(ctx, path, to)
 	if err != nil {
-		return Contents{}, fmt.Errorf("copy the database: %w", translate(err))
+		return Contents{}, fmt.Errorf("copy the database: %w", Translate(err))
 	}
 	is, err := Examine(ctx, to)
 	if err != nil {
@@ -76,7 +76,7 @@ func copyPages(ctx context.Context, path, to string) (_ Contents, err error) {
 	if _, err := os.Lstat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
 		mode = "mode=rw"
 	}
-	db, err := sql.Open("sqlite", dsn(path, mode, "_pragma=busy_timeout(10000)", "_pragma=query_only(1)"))
+	db, err := sql.Open("sqlite", DSN(path, mode, "_pragma=busy_timeout(10000)", "_pragma=query_only(1)"))
 	if err != nil {
 		return Contents{}, err
 	}
@@ -110,7 +110,7 @@ func copyPages(ctx context.Context, path, to string) (_ Contents, err error) {
 			return errors.New("the driver cannot copy")
 		}
 		// Whoever finds half a copy throws it away: it needs no journal.
-		b, err := source.NewBackup(dsn(to, "_pragma=journal_mode(off)", "_pragma=synchronous(off)"))
+		b, err := source.NewBackup(DSN(to, "_pragma=journal_mode(off)", "_pragma=synchronous(off)"))
 		if err != nil {
 			return err
 		}
@@ -159,19 +159,19 @@ func Examine(ctx context.Context, path string) (Contents, error) {
 	if info.Schema == 0 {
 		return Contents{}, errEmpty(path, true)
 	}
-	db, err := openAsItIs(path)
+	db, err := OpenAsItIs(path)
 	if err != nil {
 		return Contents{}, err
 	}
 	defer db.Close()
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
-		return Contents{}, translate(err)
+		return Contents{}, Translate(err)
 	}
 	defer tx.Rollback()
 	var verdict string
 	if err := tx.QueryRowContext(ctx, `PRAGMA integrity_check(1)`).Scan(&verdict); err != nil {
-		return Contents{}, fmt.Errorf("it is damaged: %w", translate(err))
+		return Contents{}, fmt.Errorf("it is damaged: %w", Translate(err))
 	}
 	if verdict != "ok" {
 		return Contents{}, fmt.Errorf("it is damaged: %s", verdict)
@@ -185,7 +185,7 @@ func Examine(ctx context.Context, path string) (Contents, error) {
 	}
 	contents.Bytes = info.Bytes
 	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM events`).Scan(&contents.Events); err != nil {
-		return Contents{}, fmt.Errorf("count the events: %w", translate(err))
+		return Contents{}, fmt.Errorf("count the events: %w", Translate(err))
 	}
 	return contents, nil
 }
@@ -193,15 +193,15 @@ func Examine(ctx context.Context, path string) (Contents, error) {
 // readContents reads what there is, save how much of it.
 func readContents(ctx context.Context, tx *sql.Tx) (c Contents, err error) {
 	if err := tx.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&c.Schema); err != nil {
-		return c, fmt.Errorf("read the schema's version: %w", translate(err))
+		return c, fmt.Errorf("read the schema's version: %w", Translate(err))
 	}
 	if err := known(c.Schema); err != nil {
 		return c, err
 	}
-	if err := tx.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = ?`, installation).Scan(&c.Installation); err != nil {
-		return c, fmt.Errorf("read the installation: %w", translate(err))
+	if err := tx.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = ?`, Installation).Scan(&c.Installation); err != nil {
+		return c, fmt.Errorf("read the installation: %w", Translate(err))
 	}
-	check, err := readSealCheck(ctx, tx)
+	check, err := ReadSealCheck(ctx, tx)
 	if err != nil {
 		return c, fmt.Errorf("read whether secrets are sealed: %w", err)
 	}
@@ -209,11 +209,11 @@ func readContents(ctx context.Context, tx *sql.Tx) (c Contents, err error) {
 	var newest, at sql.NullInt64
 	err = tx.QueryRowContext(ctx, `SELECT id, received_at FROM events ORDER BY id DESC LIMIT 1`).Scan(&newest, &at)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return c, fmt.Errorf("read the newest event: %w", translate(err))
+		return c, fmt.Errorf("read the newest event: %w", Translate(err))
 	}
 	if newest.Valid {
 		c.Newest = webhook.EventID(webhook.NewIDs(c.Installation, 0).Format(webhook.EventPrefix, newest.Int64))
-		c.NewestAt = optional(at)
+		c.NewestAt = time.UnixMilli(at.Int64).UTC()
 	}
 	return c, nil
 }

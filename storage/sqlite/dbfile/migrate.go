@@ -1,4 +1,4 @@
-package sqlite
+package dbfile
 
 import (
 	"context"
@@ -26,7 +26,7 @@ func upgrade(ctx context.Context, path string, onUpgrade func(from, to int, copi
 	if err := known(version); err != nil || version == schemaVersion {
 		return err
 	}
-	db, err := sql.Open("sqlite", dsn(path, "_pragma=busy_timeout(10000)", "_txlock=immediate"))
+	db, err := sql.Open("sqlite", DSN(path, "_pragma=busy_timeout(10000)", "_txlock=immediate"))
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func upgrade(ctx context.Context, path string, onUpgrade func(from, to int, copi
 	db.SetMaxOpenConns(1)
 	copied := fmt.Sprintf("%s.v%d-%s.backup", path, version, time.Now().UTC().Format("20060102T150405Z"))
 	if err := backup(ctx, db, path+".backup.partial", copied); err != nil {
-		return fmt.Errorf("copy the database before its upgrade: %w", translate(err))
+		return fmt.Errorf("copy the database before its upgrade: %w", Translate(err))
 	}
 	if onUpgrade != nil {
 		onUpgrade(version, schemaVersion, copied)
@@ -43,7 +43,7 @@ func upgrade(ctx context.Context, path string, onUpgrade func(from, to int, copi
 	for from := version; version < schemaVersion; {
 		version++
 		if err := migrate(ctx, db, version); err != nil {
-			err = fmt.Errorf("upgrade to schema %d: %w", version, translate(err))
+			err = fmt.Errorf("upgrade to schema %d: %w", version, Translate(err))
 			if version == from+1 {
 				// The file is as it was. Whoever starts us again and again must
 				// not get a copy each time, until the disk is full.
@@ -60,7 +60,7 @@ func upgrade(ctx context.Context, path string, onUpgrade func(from, to int, copi
 // storedVersion reads the version with SQLite: the header of the file may be
 // behind the write-ahead log.
 func storedVersion(ctx context.Context, path string) (version int, err error) {
-	db, err := sql.Open("sqlite", dsn(path, "mode=ro", "_pragma=busy_timeout(10000)"))
+	db, err := sql.Open("sqlite", DSN(path, "mode=ro", "_pragma=busy_timeout(10000)"))
 	if err != nil {
 		return 0, err
 	}
@@ -133,17 +133,26 @@ func migrate(ctx context.Context, db *sql.DB, version int) error {
 // checkForeignKeys fails if a row points to one that is not there. SQLite tells
 // so in rows, and not by an error.
 func checkForeignKeys(ctx context.Context, tx *sql.Tx) error {
-	broken, err := list(ctx, tx, `PRAGMA foreign_key_check`, nil, func(rows *sql.Rows) (string, error) {
-		var (
-			table, parent string
-			rowid         sql.NullInt64
-			key           int
-		)
-		err := rows.Scan(&table, &rowid, &parent, &key)
-		return fmt.Sprintf("%s row %d names no row of %s", table, rowid.Int64, parent), err
-	})
-	if err == nil && len(broken) > 0 {
-		err = fmt.Errorf("%d broken references, the first: %s", len(broken), broken[0])
+	rows, err := tx.QueryContext(ctx, `PRAGMA foreign_key_check`)
+	if err != nil {
+		return Translate(err)
 	}
-	return err
+	defer rows.Close()
+	var (
+		table, parent, first string
+		rowid                sql.NullInt64
+		key, broken          int
+	)
+	for ; rows.Next(); broken++ {
+		if err := rows.Scan(&table, &rowid, &parent, &key); err != nil {
+			return Translate(err)
+		}
+		if broken == 0 {
+			first = fmt.Sprintf("%s row %d names no row of %s", table, rowid.Int64, parent)
+		}
+	}
+	if err := rows.Err(); err != nil || broken == 0 {
+		return Translate(err)
+	}
+	return fmt.Errorf("%d broken references, the first: %s", broken, first)
 }

@@ -1,4 +1,4 @@
-package sqlite
+package dbfile
 
 import (
 	"errors"
@@ -27,7 +27,7 @@ func parts() []string { return []string{"-shm", "-wal", ""} }
 
 // lockFile takes the file for this process, be it there or not. It returns
 // [ErrInUse] where another one has it.
-func lockFile(path string) (*flock.Flock, error) {
+func Lock(path string) (*flock.Flock, error) {
 	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
 	switch locked, err := lock.TryLock(); {
 	case err != nil:
@@ -51,7 +51,7 @@ func Seize(path string) (*Claim, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err := lockFile(path)
+	lock, err := Lock(path)
 	if err != nil {
 		return nil, err
 	}
