@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"math"
 	"strconv"
 	"strings"
@@ -170,7 +171,7 @@ func (q *selection) boundary(ctx context.Context, tx *sql.Tx, above int64, size 
 	below := int64(math.MinInt64)
 	err := tx.QueryRowContext(ctx, `SELECT `+q.id+` FROM `+q.from+` WHERE `+and(q.bases, q.id+` < ?`)+
 		` ORDER BY `+q.id+` DESC LIMIT 1 OFFSET ?`, concat(q.baseArgs, above, size-1)...).Scan(&below)
-	if err == sql.ErrNoRows {
+	if errors.Is(err, sql.ErrNoRows) {
 		return below, false, nil
 	}
 	return below, err == nil, dbfile.Translate(err)
