@@ -75,7 +75,8 @@ CREATE TABLE events (
 ) STRICT;
 
 -- Which event was the first with its key. A table of its own, narrow, since its
--- rows come in random order: that is the dearest part of accepting an event.
+-- rows come in random order, and filled in the order of the keys, many at once: see
+-- the counter filed. The keys of later events may be in events alone as yet.
 CREATE TABLE dedupe (
   key      BLOB    PRIMARY KEY,                  -- digest of source and idempotency key
   event_id INTEGER NOT NULL
@@ -208,6 +209,8 @@ CREATE TABLE tallies (
 -- How many there have been since the file was made, and how many there are.
 --   events, attempts, rejected   since then
 --   rejections, rejection_bytes  now, in the table rejections
+--   filed                        counts nothing: the id of an event up to which the
+--                                keys of all are in dedupe; no row: they are of all
 CREATE TABLE counters (
   name  TEXT    PRIMARY KEY,
   value INTEGER NOT NULL

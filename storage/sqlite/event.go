@@ -35,16 +35,13 @@ func (s *Store) accept(tx *transaction, a *webhook.Accept) (webhook.Accepted, er
 	if !ok {
 		return webhook.Accepted{}, fmt.Errorf("event id %q is not of this installation", e.ID)
 	}
-	result, err := tx.exec(`INSERT INTO dedupe (key, event_id) VALUES (?, ?) ON CONFLICT DO NOTHING`, a.Key[:], id)
-	if err != nil {
+	switch first, taken, err := tx.take(a.Key, id); {
+	case err != nil:
 		return webhook.Accepted{}, err
+	case !taken:
+		return s.duplicate(tx, first)
 	}
-	if inserted, err := result.RowsAffected(); err != nil {
-		return webhook.Accepted{}, err
-	} else if inserted == 0 {
-		return s.first(tx, a.Key)
-	}
-	_, err = tx.exec(`INSERT INTO events (id, source, type, timestamp, client_id, agent_id, sender_key, dedupe_key, received_at, data)
+	_, err := tx.exec(`INSERT INTO events (id, source, type, timestamp, client_id, agent_id, sender_key, dedupe_key, received_at, data)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		id, e.Source, e.Type, e.Timestamp, e.ClientID, e.AgentID, e.SenderKey, a.Key[:], millis(e.ReceivedAt), string(e.Data))
 	if err != nil {
@@ -90,13 +87,11 @@ func (s *Store) deliver(tx *transaction, d webhook.NewDelivery, event int64, due
 	return true, nil
 }
 
-// first finds the event that took the key.
-func (s *Store) first(tx *transaction, key webhook.DedupeKey) (webhook.Accepted, error) {
-	var id, receivedAt int64
-	accepted := webhook.Accepted{Duplicate: true}
-	err := tx.row(`SELECT e.id, e.type, e.received_at FROM dedupe d JOIN events e ON e.id = d.event_id WHERE d.key = ?`, key[:]).
-		Scan(&id, &accepted.Type, &receivedAt)
-	accepted.ID = webhook.EventID(s.ids.Format(webhook.EventPrefix, id))
+// duplicate is the answer to a repeat of the event.
+func (s *Store) duplicate(tx *transaction, id int64) (webhook.Accepted, error) {
+	var receivedAt int64
+	accepted := webhook.Accepted{ID: webhook.EventID(s.ids.Format(webhook.EventPrefix, id)), Duplicate: true}
+	err := tx.row(`SELECT type, received_at FROM events WHERE id = ?`, id).Scan(&accepted.Type, &receivedAt)
 	accepted.ReceivedAt = fromMillis(receivedAt)
 	return accepted, err
 }

@@ -145,7 +145,7 @@ func deleteEvent(tx *transaction, id int64, key []byte, until time.Time) (done b
 			return false, nil
 		}
 	}
-	if _, err := tx.exec(`DELETE FROM dedupe WHERE key = ? AND event_id = ?`, key, id); err != nil {
+	if err := tx.release(key, id); err != nil {
 		return false, err
 	}
 	_, err = tx.exec(`DELETE FROM events WHERE id = ?`, id)

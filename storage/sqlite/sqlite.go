@@ -128,7 +128,12 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 			onCommit(writes, took)
 		}
 	}
-	if s.writer, err = openWriter(ctx, path, o); err != nil {
+	onFault := func(err error) {
+		if o.OnUpkeep != nil {
+			o.OnUpkeep(Upkeep{LogHeld: s.log.held.Load(), Err: err})
+		}
+	}
+	if s.writer, err = openWriter(ctx, path, o, onFault); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	s.readers, err = sql.Open("sqlite", dbfile.DSN(path, "mode=ro", "_pragma=busy_timeout(10000)", "_pragma=query_only(1)"))

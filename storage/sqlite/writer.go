@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -36,7 +37,7 @@ type writer struct {
 	db         *sql.DB
 	conn       *sql.Conn
 	queries    map[string]*sql.Stmt   // only the goroutine of run uses it
-	statements map[string]driver.Stmt // those without rows; likewise
+	statements map[string]driver.Stmt // those of exec and number; likewise
 	args       []driver.NamedValue    // of the statement that runs; likewise
 	counts     counts                 // likewise
 	// untried tells the subscriber of deliveries that were made lately, so that
@@ -46,12 +47,14 @@ type writer struct {
 	// orders tells of subscribers whether they have an order; one that is not here is
 	// read. Likewise.
 	orders   map[int64]bool
+	unfiled  unfiled
 	pageSize int64 // of the file, in bytes
 	maxSize  int64 // see [Options]
 	spent    bool  // the file held as much after the last commit; likewise
 	pruning  pruning
 	suspect  bool // see renewLog; likewise
 	onCommit func(writes int, took time.Duration)
+	onFault  func(error) // told of what fails and concerns no write
 
 	mu     sync.RWMutex // held for reading while sending, so that close can wait
 	closed bool
@@ -74,7 +77,7 @@ type write struct {
 // A transaction is what a write works with.
 type transaction struct{ w *writer }
 
-func openWriter(ctx context.Context, path string, o Options) (*writer, error) {
+func openWriter(ctx context.Context, path string, o Options, onFault func(error)) (*writer, error) {
 	db, err := sql.Open("sqlite", dbfile.DSN(path, "_pragma=busy_timeout("+busyTimeout+")", "_pragma=journal_mode(wal)",
 		"_pragma=synchronous("+o.Synchronous+")", "_pragma=foreign_keys(1)", "_pragma=trusted_schema(0)",
 		"_pragma=wal_autocheckpoint(0)", fmt.Sprintf("_pragma=journal_size_limit(%d)", maxLog)))
@@ -90,11 +93,15 @@ func openWriter(ctx context.Context, path string, o Options) (*writer, error) {
 	w := &writer{
 		path: path, db: db, conn: conn, queries: map[string]*sql.Stmt{}, statements: map[string]driver.Stmt{},
 		counts: newCounts(), untried: map[int64]int64{}, orders: map[int64]bool{},
-		maxSize: o.MaxSize, onCommit: o.OnCommit,
+		unfiled: unfiled{capacity: keysInMemory, atOnce: keysAtOnce},
+		maxSize: o.MaxSize, onCommit: o.OnCommit, onFault: onFault,
 		queue: make(chan *write, maxWaiting), ended: make(chan struct{}),
 	}
 	if err = w.renewFound(ctx); err == nil {
 		err = w.measure(ctx)
+	}
+	if err == nil {
+		err = w.unfiled.load(ctx, w.conn)
 	}
 	if err != nil {
 		return nil, errors.Join(dbfile.Translate(err), conn.Close(), db.Close())
@@ -202,6 +209,7 @@ func (w *writer) run() {
 			}
 		}
 		w.commit(group)
+		w.fileKeys()
 	}
 }
 
@@ -259,6 +267,7 @@ func (w *writer) transact(group []*write) error {
 	}
 	tx := &transaction{w}
 	w.counts.reset()
+	w.unfiled.changes = w.unfiled.changes[:0]
 	if _, err := tx.exec(`BEGIN IMMEDIATE`); err != nil {
 		return dbfile.Translate(err)
 	}
@@ -320,22 +329,49 @@ func (w *writer) full(tx *transaction) (bool, error) {
 func (w *writer) rollback(tx *transaction) {
 	tx.exec(`ROLLBACK`)
 	clear(w.orders)
+	w.unfiled.rollback()
 }
 
 // exec runs a statement, which is prepared at its first use. It is handed to the
 // driver without database/sql, whose share of the whole would be a twentieth: it
 // converts, locks and copies for callers that may be many.
 func (t *transaction) exec(query string, args ...any) (result sql.Result, err error) {
+	err = t.raw(query, args, func(statement driver.Stmt, args []driver.NamedValue) (err error) {
+		result, err = statement.(driver.StmtExecContext).ExecContext(context.Background(), args)
+		return err
+	})
+	return result, err
+}
+
+// number runs a query for one number, as exec runs statements.
+func (t *transaction) number(query string, args ...any) (n int64, found bool, err error) {
+	err = t.raw(query, args, func(statement driver.Stmt, args []driver.NamedValue) error {
+		rows, err := statement.(driver.StmtQueryContext).QueryContext(context.Background(), args)
+		if err != nil {
+			return err
+		}
+		var value [1]driver.Value
+		if err = rows.Next(value[:]); err == nil {
+			n, found = value[0].(int64)
+		} else if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return errors.Join(err, rows.Close())
+	})
+	return n, found, err
+}
+
+func (t *transaction) raw(query string, args []any, run func(driver.Stmt, []driver.NamedValue) error) error {
 	w := t.w
 	w.args = w.args[:0]
 	for i, arg := range args {
 		value, err := driver.DefaultParameterConverter.ConvertValue(arg)
 		if err != nil {
-			return nil, fmt.Errorf("convert argument %d: %w", i+1, err)
+			return fmt.Errorf("convert argument %d: %w", i+1, err)
 		}
 		w.args = append(w.args, driver.NamedValue{Ordinal: i + 1, Value: value})
 	}
-	err = w.conn.Raw(func(conn any) error {
+	return w.conn.Raw(func(conn any) (err error) {
 		statement, ok := w.statements[query]
 		if !ok {
 			if statement, err = conn.(driver.ConnPrepareContext).PrepareContext(context.Background(), query); err != nil {
@@ -343,10 +379,8 @@ func (t *transaction) exec(query string, args ...any) (result sql.Result, err er
 			}
 			w.statements[query] = statement
 		}
-		result, err = statement.(driver.StmtExecContext).ExecContext(context.Background(), w.args)
-		return err
+		return run(statement, w.args)
 	})
-	return result, err
 }
 
 // counts is where the transaction notes what it changes; see [counts].

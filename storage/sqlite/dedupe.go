@@ -1,0 +1,227 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pintle/pintle/app/webhook"
+)
+
+const (
+	// keysInMemory is how many keys are kept in memory at most, and keysAtOnce how
+	// many one transaction files, besides as many as have come since the last.
+	keysInMemory = 65_536
+	keysAtOnce   = 512
+	// fileAgain is how long it takes until filing that has failed is tried again.
+	fileAgain = 10 * time.Second
+)
+
+// unfiled are the idempotency keys of the latest events, as long as the table dedupe
+// does not have them. They are digests: each that is inserted by itself changes a
+// page somewhere in that table, which costs more than the rest of an event. Here they
+// gather until there are many, and are then filed in the order of the table.
+//
+// They are not lost with the memory, as every event has its key. The counter filed
+// says up to which event the table has all keys; those of later ones that it lacks
+// are read from the events when the file is opened. Only the goroutine of the writer
+// uses this.
+type unfiled struct {
+	capacity, atOnce int // see keysInMemory and keysAtOnce
+
+	shards [256][]keyed // by the first byte of the key; each in the order of the keys
+	n      int          // in all of them
+	newest int64        // no event in them is later
+	come   int          // since some were filed last
+	filed  int64        // as the counter says
+	noted  bool         // it is in the file
+	// until is the event up to which keys are being filed; it is filed while none are.
+	// The key of an event up to here that comes now is inserted at once: its turn may
+	// be over.
+	until int64
+	shard int       // the first that may have some of those
+	again time.Time // not before this
+
+	changes []change // of the present transaction
+}
+
+// A keyed is a key with the event that was the first with it.
+type keyed struct {
+	key   webhook.DedupeKey
+	event int64
+}
+
+// A change is that one was added, or else removed.
+type change struct {
+	keyed
+	added bool
+}
+
+// dedupeKey does not rely on the length, which is another one only in a damaged file.
+func dedupeKey(digest []byte) (key webhook.DedupeKey) {
+	copy(key[:], digest)
+	return key
+}
+
+func (k *unfiled) find(key webhook.DedupeKey) (at int, found bool) {
+	return slices.BinarySearchFunc(k.shards[key[0]], key, func(e keyed, key webhook.DedupeKey) int { return bytes.Compare(e.key[:], key[:]) })
+}
+
+func (k *unfiled) put(e keyed) {
+	at, _ := k.find(e.key)
+	shard := &k.shards[e.key[0]]
+	*shard = slices.Insert(*shard, at, e)
+	k.n++
+	k.newest = max(k.newest, e.event)
+}
+
+func (k *unfiled) remove(key webhook.DedupeKey) {
+	if at, found := k.find(key); found {
+		shard := &k.shards[key[0]]
+		*shard = slices.Delete(*shard, at, at+1)
+		k.n--
+	}
+}
+
+// rollback undoes what the transaction has changed.
+func (k *unfiled) rollback() {
+	for _, c := range slices.Backward(k.changes) {
+		if c.added {
+			k.remove(c.key)
+		} else {
+			k.put(c.keyed)
+		}
+	}
+	k.changes = k.changes[:0]
+	k.noted = false
+}
+
+// load reads what the table lacks.
+func (k *unfiled) load(ctx context.Context, conn *sql.Conn) error {
+	err := conn.QueryRowContext(ctx, `SELECT value FROM counters WHERE name = 'filed'`).Scan(&k.filed)
+	if k.noted = err == nil; errors.Is(err, sql.ErrNoRows) {
+		err = conn.QueryRowContext(ctx, `SELECT coalesce(max(id), 0) FROM events`).Scan(&k.filed)
+	}
+	if err != nil {
+		return err
+	}
+	k.until = k.filed
+	lacking, err := list(ctx, conn, `SELECT dedupe_key, id FROM events e WHERE id > ? AND NOT EXISTS (SELECT 1 FROM dedupe WHERE key = e.dedupe_key)`, []any{k.filed},
+		func(rows *sql.Rows) (e keyed, err error) {
+			var key sql.RawBytes
+			err = rows.Scan(&key, &e.event)
+			e.key = dedupeKey(key)
+			return e, err
+		})
+	for _, e := range lacking {
+		k.put(e)
+	}
+	return err
+}
+
+// take takes the key for the event, unless an earlier one has: that is the first.
+func (t *transaction) take(key webhook.DedupeKey, event int64) (first int64, taken bool, err error) {
+	k := &t.w.unfiled
+	if at, found := k.find(key); found {
+		return k.shards[key[0]][at].event, false, nil
+	}
+	switch first, found, err := t.number(`SELECT event_id FROM dedupe WHERE key = ?`, key[:]); {
+	case err != nil || found:
+		return first, false, err
+	case event <= k.until || k.n >= k.capacity:
+		err := t.insertKey(keyed{key, event})
+		return event, err == nil, err
+	}
+	if !k.noted {
+		if err := t.noteFiled(k.filed); err != nil {
+			return 0, false, err
+		}
+		k.noted = true
+	}
+	k.put(keyed{key, event})
+	k.come++
+	k.changes = append(k.changes, change{keyed{key, event}, true})
+	return event, true, nil
+}
+
+// release gives up the key of an event that is deleted.
+func (t *transaction) release(digest []byte, event int64) error {
+	k, key := &t.w.unfiled, dedupeKey(digest)
+	if at, found := k.find(key); found && k.shards[key[0]][at].event == event {
+		k.changes = append(k.changes, change{keyed{key, event}, false})
+		k.remove(key)
+	}
+	_, err := t.exec(`DELETE FROM dedupe WHERE key = ? AND event_id = ?`, key[:], event)
+	return err
+}
+
+// insertKey leaves a key as it is that has been filed already.
+func (t *transaction) insertKey(e keyed) error {
+	_, err := t.exec(`INSERT INTO dedupe (key, event_id) VALUES (?, ?) ON CONFLICT DO NOTHING`, e.key[:], e.event)
+	return err
+}
+
+func (t *transaction) noteFiled(event int64) error {
+	_, err := t.exec(`INSERT INTO counters (name, value) VALUES ('filed', ?) ON CONFLICT DO UPDATE SET value = excluded.value`, event)
+	return err
+}
+
+// fileKeys files some keys if there are many, or goes on with that, in a transaction
+// of its own. When it fails the keys stay where they are, and those for which there
+// is no place there any more are inserted one by one.
+func (w *writer) fileKeys() {
+	k := &w.unfiled
+	if k.until == k.filed && k.n < k.capacity-k.capacity/8 || w.spent || time.Now().Before(k.again) {
+		return
+	}
+	if k.until == k.filed {
+		k.until, k.shard, k.come = k.newest, 0, 0
+	}
+	some, shard := k.next()
+	last := shard == len(k.shards)
+	err := w.transact([]*write{{what: "file keys", run: func(tx *transaction) error {
+		for _, e := range some {
+			if err := tx.insertKey(e); err != nil {
+				return err
+			}
+		}
+		if last {
+			return tx.noteFiled(k.until)
+		}
+		return nil
+	}}})
+	if err != nil {
+		k.again = time.Now().Add(fileAgain)
+		w.onFault(fmt.Errorf("file idempotency keys: %w", err))
+		return
+	}
+	for _, e := range some {
+		k.remove(e.key)
+	}
+	k.shard, k.come = shard, 0
+	if last {
+		k.filed = k.until
+	}
+}
+
+// next returns what is filed next, and the first shard that may have more of that.
+func (k *unfiled) next() (some []keyed, shard int) {
+	limit := k.atOnce + k.come
+	some = make([]keyed, 0, min(limit, k.n))
+	for shard = k.shard; shard < len(k.shards); shard++ {
+		for _, e := range k.shards[shard] {
+			switch {
+			case e.event > k.until:
+			case len(some) == limit:
+				return some, shard
+			default:
+				some = append(some, e)
+			}
+		}
+	}
+	return some, shard
+}
