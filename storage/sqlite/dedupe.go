@@ -43,7 +43,7 @@ type unfiled struct {
 	// The key of an event up to here that comes now is inserted at once: its turn may
 	// be over.
 	until int64
-	shard int       // the first that may have some of those
+	shard int       // the first that has not had its turn
 	again time.Time // not before this
 
 	changes []change // of the present transaction
@@ -208,19 +208,17 @@ func (w *writer) fileKeys() {
 	}
 }
 
-// next returns what is filed next, and the first shard that may have more of that.
+// next returns what is filed next, later events too, and the first shard that has
+// more.
 func (k *unfiled) next() (some []keyed, shard int) {
 	limit := k.atOnce + k.come
 	some = make([]keyed, 0, min(limit, k.n))
 	for shard = k.shard; shard < len(k.shards); shard++ {
 		for _, e := range k.shards[shard] {
-			switch {
-			case e.event > k.until:
-			case len(some) == limit:
+			if len(some) == limit {
 				return some, shard
-			default:
-				some = append(some, e)
 			}
+			some = append(some, e)
 		}
 	}
 	return some, shard

@@ -317,32 +317,53 @@ func TestKeysOutliveAKillAtEachStepOfTheirFiling(t *testing.T) {
 	}
 }
 
-// TestFileOfBeforeHasItsKeysFiled opens a file that has no counter.
+func TestKeysAreFiledFasterThanTheyCome(t *testing.T) {
+	s := bounded(t, openBounded(t, filepath.Join(t.TempDir(), "pintle.db"), 0), 64, 1)
+	for come, steps := 56, 0; keysOf(t, s).filed <= 0; come, steps = 8, steps+1 {
+		var accepts []webhook.Accept
+		for range come {
+			id := s.ids.Event(fullStart)
+			accepts = append(accepts, keyedEvent(id, string(id)))
+		}
+		accept(t, s, accepts...)
+		if steps == 20 {
+			t.Fatal("20 times 8 events have come and 56 are not filed")
+		}
+	}
+}
+
+// TestFileOfBeforeHasItsKeysFiled opens a file that has no counter, and again when it
+// has one.
 func TestFileOfBeforeHasItsKeysFiled(t *testing.T) {
-	s := bounded(t, openBounded(t, filepath.Join(t.TempDir(), "pintle.db"), 0), 0, 1)
-	old := []webhook.Accept{keyedEvent(s.ids.Event(fullStart), "1"), keyedEvent(s.ids.Event(fullStart), "2")}
-	accept(t, s, old...)
-	within(t, s, func(tx *transaction) error {
-		_, err := tx.exec(`DELETE FROM counters WHERE name = 'filed'`)
-		return err
-	})
+	s := openBounded(t, filepath.Join(t.TempDir(), "pintle.db"), 0)
+	events := []webhook.Accept{keyedEvent(s.ids.Event(fullStart), "1"), keyedEvent(s.ids.Event(fullStart), "2")}
+	accept(t, s, events...)
+	last, _ := s.ids.Parse(webhook.EventPrefix, string(events[1].Event.ID))
+	path := killed(t, s)
+	db, err := sql.Open("sqlite", path)
+	must(t, err)
+	_, err = db.Exec(`DELETE FROM counters WHERE name = 'filed'; INSERT INTO dedupe SELECT dedupe_key, id FROM events`)
+	must(t, errors.Join(err, db.Close()))
 	for range 2 {
-		s = openBounded(t, killed(t, s), 0)
-		k := keysOf(t, s)
-		if len(k.inTable) != 2 || len(k.inMemory) != len(old)-2 {
+		s = openBounded(t, path, 0)
+		if k := keysOf(t, s); len(k.inTable) != 2 || len(k.inMemory) != len(events)-2 {
 			t.Errorf("keys are %+v", k)
 		}
-		for _, a := range old {
-			got, err := s.Accept(t.Context(), []webhook.Accept{keyedEvent(s.ids.Event(fullStart), "1")})
-			if err != nil || !got[0].Duplicate || a.Key == webhook.NewDedupeKey("inbound", "1") && got[0].ID != a.Event.ID {
-				t.Errorf("again: %+v, %v", got, err)
+		within(t, s, func(tx *transaction) error {
+			if filed := tx.w.unfiled.filed; filed != last {
+				t.Errorf("what is behind event %d is searched for keys, want %d", filed, last)
+			}
+			return nil
+		})
+		for i, a := range events {
+			a.Event.ID = s.ids.Event(fullStart)
+			if got, err := s.Accept(t.Context(), []webhook.Accept{a}); err != nil || !got[0].Duplicate || got[0].ID != events[i].Event.ID {
+				t.Errorf("event %d again: %+v, %v", i, got, err)
 			}
 		}
-		young := keyedEvent(s.ids.Event(fullStart), "3")
-		if len(old) == 2 {
-			accept(t, s, young)
-			old = append(old, young)
-		}
+		events = append(events, keyedEvent(s.ids.Event(fullStart), fmt.Sprint(len(events)+1)))
+		accept(t, s, events[len(events)-1])
+		path = killed(t, s)
 	}
 }
 
