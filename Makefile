@@ -11,7 +11,7 @@ PEBBLE  ?= v2.10.1
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test check tmux pictures bench crash soak suites payloads slow h2spec acme fuzz help
+.PHONY: build demo test check tools pictures bench crash soak suites payloads slow h2spec acme fuzz help
 
 build: ## Build bin/pintle, one static binary
 	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/pintle .
@@ -25,7 +25,7 @@ test: ## Run the tests
 # app/signature/interop has other people's libraries check our signatures. It is a
 # module of its own, so that the program does not depend on them, and ./... leaves
 # it out.
-check: tmux ## Run everything that must hold before a change lands
+check: tools ## Run everything that must hold before a change lands
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	go mod tidy -diff
 	go vet ./...
@@ -41,10 +41,13 @@ check: tmux ## Run everything that must hold before a change lands
 	CGO_ENABLED=1 go test -race -shuffle=on -timeout 20m ./...
 	@git diff --exit-code || { echo "the checks have changed files"; exit 1; }
 
-# The test of the dashboard in a real terminal needs tmux, and skips without it,
-# which must not happen unnoticed where changes are checked.
-tmux:
-	@command -v tmux >/dev/null || test -z "$$CI" || { apt-get update -qq && apt-get install -yqq tmux >/dev/null; }
+# The test of the dashboard in a real terminal needs tmux, and those of a disk that
+# fails need strace. They skip without, which must not happen unnoticed where changes
+# are checked.
+tools:
+	@test -z "$$CI" || for tool in tmux strace; do \
+		command -v $$tool >/dev/null || { apt-get update -qq && apt-get install -yqq $$tool >/dev/null; } || exit 1; \
+	done
 
 pictures: build ## Draw the README's pictures anew, from a demo that runs for a minute
 	docs/pictures/capture.sh bin/pintle
