@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/http"
 	"os"
@@ -105,7 +106,7 @@ func (a *appliance) breaks(t *testing.T, calls, fault string) *breakage {
 	}
 	b := &breakage{log: filepath.Join(t.TempDir(), "strace")}
 	b.cmd = exec.Command(strace, "-f", "-o", b.log, "-p", strconv.Itoa(a.cmd.Process.Pid),
-		"-P", a.database, "-P", a.database+"-wal", "-e", "trace="+calls, "-e", "inject="+calls+":error="+fault)
+		"-P", a.database, "-P", a.database+"-wal", "-P", a.database+".room", "-e", "trace="+calls, "-e", "inject="+calls+":error="+fault)
 	stderr, err := b.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -167,13 +168,14 @@ func TestNothingIsAcknowledgedThatTheDiskRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		calls, fault string
 		says         string
+		full         bool
 	}{
-		"sync fails":                         {"fsync,fdatasync", "EIO", "the disk has failed to make durable"},
-		"write fails":                        {"pwrite64,write", "EIO", "the disk has failed to write"},
-		"write to what has become read-only": {"pwrite64,write,fsync,fdatasync,ftruncate", "EROFS", "the disk has failed to write"},
-		// SQLite takes these for a broken disk, and tells no more.
-		"sync finds no room": {"fsync,fdatasync", "ENOSPC", "the disk has failed to make durable"},
-		"quota is used up":   {"pwrite64,write", "EDQUOT", "the disk has failed to write"},
+		"sync fails":                         {calls: "fsync,fdatasync", fault: "EIO", says: "the disk has failed to make durable"},
+		"write fails":                        {calls: "pwrite64,write", fault: "EIO", says: "the disk has failed to write"},
+		"write to what has become read-only": {calls: "pwrite64,write,fsync,fdatasync,ftruncate", fault: "EROFS", says: "the disk has failed to write"},
+		// SQLite takes this for a broken disk, and tells no more.
+		"sync finds no room": {calls: "fsync,fdatasync", fault: "ENOSPC", says: "the disk has failed to make durable"},
+		"quota is used up":   {calls: "pwrite64,write", fault: "EDQUOT", says: "storage is full", full: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -189,8 +191,12 @@ func TestNothingIsAcknowledgedThatTheDiskRefused(t *testing.T) {
 			copyDatabase(t, dir, synced)
 
 			b := a.breaks(t, c.calls, c.fault)
+			status, fault := http.StatusInternalServerError, "internal_error"
+			if c.full {
+				status, fault = http.StatusInsufficientStorage, "storage_full"
+			}
 			for n := range 10 {
-				if r := s.post(t, fmt.Sprintf("broken-%d", n), 1000); r.status != http.StatusInternalServerError || r.Error != "internal_error" {
+				if r := s.post(t, fmt.Sprintf("broken-%d", n), 1000); r.status != status || r.Error != fault {
 					t.Errorf("answer %d %s: %s", r.status, r.Error, r.Message)
 				}
 			}
@@ -201,6 +207,9 @@ func TestNothingIsAcknowledgedThatTheDiskRefused(t *testing.T) {
 			t.Logf("%d system calls have failed", failed)
 			if failed == 0 {
 				t.Error("no system call has failed")
+			}
+			if _, err := os.Stat(s.database + ".room"); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("what was tried is left behind: %v", err)
 			}
 
 			until(t, arriveWithin, "events to be accepted again", func() bool { return s.post(t, "first", 1000).status == http.StatusOK })

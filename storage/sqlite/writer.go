@@ -260,7 +260,8 @@ func (job *write) answer(err error) {
 	job.done <- err
 }
 
-func (w *writer) transact(group []*write) error {
+func (w *writer) transact(group []*write) (err error) {
+	defer func() { err = dbfile.WithoutRoom(w.path, err) }()
 	begun := time.Now()
 	if err := w.renewLog(); err != nil {
 		return dbfile.Translate(err)

@@ -4,6 +4,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
 
 	sqlitedriver "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -28,7 +31,7 @@ var diskFaults = map[int]string{
 	sqlite3.SQLITE_IOERR_TRUNCATE: "shorten a file", sqlite3.SQLITE_IOERR_SHMSIZE: "make room for the index of the log",
 }
 
-// translate gives the errors of the driver the names of the domain.
+// Translate gives the errors of the driver the names of the domain.
 func Translate(err error) error {
 	var e *sqlitedriver.Error
 	switch {
@@ -46,9 +49,30 @@ func Translate(err error) error {
 	return err
 }
 
-// syncFailed reports whether the error is that what was written could not be made
+// SyncFailed reports whether the error is that what was written could not be made
 // durable.
 func SyncFailed(err error) bool {
 	var e *sqlitedriver.Error
 	return errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_IOERR_FSYNC || e.Code() == sqlite3.SQLITE_IOERR_DIR_FSYNC)
+}
+
+// roomMark stands in the name of the file by which [WithoutRoom] looks.
+const roomMark = ".room"
+
+// WithoutRoom gives an error of writing the file [webhook.ErrStorageFull] if it comes
+// from a quota that is used up. SQLite takes that for a broken disk and says no more,
+// so it is tried whether another file finds room.
+func WithoutRoom(path string, err error) error {
+	var e *sqlitedriver.Error
+	if !errors.As(err, &e) || e.Code() != sqlite3.SQLITE_IOERR_WRITE {
+		return err
+	}
+	found := os.WriteFile(path+roomMark, make([]byte, PageSize), 0o600)
+	if removed := os.Remove(path + roomMark); !errors.Is(removed, fs.ErrNotExist) {
+		err = errors.Join(err, removed)
+	}
+	if errors.Is(found, syscall.EDQUOT) || errors.Is(found, syscall.ENOSPC) {
+		return fmt.Errorf("%w: %w: %w", webhook.ErrStorageFull, found, err)
+	}
+	return err
 }

@@ -128,7 +128,7 @@ func Verify(ctx context.Context, path string) error {
 	return nil
 }
 
-// openAsItIs opens a file for reading. Without a write-ahead log nobody has it
+// OpenAsItIs opens a file for reading. Without a write-ahead log nobody has it
 // open, and SQLite is told that it will not change: else it would make the files
 // of such a log, and leave them behind.
 func OpenAsItIs(path string) (*sql.DB, error) {

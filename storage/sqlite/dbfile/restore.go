@@ -25,7 +25,7 @@ const (
 // the file, since to another file they are poison.
 func parts() []string { return []string{"-shm", "-wal", ""} }
 
-// lockFile takes the file for this process, be it there or not. It returns
+// Lock takes the file for this process, be it there or not. It returns
 // [ErrInUse] where another one has it.
 func Lock(path string) (*flock.Flock, error) {
 	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
