@@ -150,6 +150,7 @@ func TestTheOldestFinishedHistoryMakesRoom(t *testing.T) {
 		}
 		accepts = append(accepts, a)
 	}
+	s.upkeep.close() // else more goes while it is counted
 	list, err := s.Events(ctx, webhook.EventFilter{}, webhook.Page{Limit: 500})
 	if err != nil {
 		t.Fatal(err)
