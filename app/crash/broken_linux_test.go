@@ -97,16 +97,20 @@ type breakage struct {
 	log string
 }
 
-// breaks begins the breakage: the calls fail with the error, until it is mended.
-func (a *appliance) breaks(t *testing.T, calls, fault string) *breakage {
+// breaks begins the breakage: the calls for these files fail with the error, until it
+// is mended.
+func (a *appliance) breaks(t *testing.T, calls, fault string, files ...string) *breakage {
 	t.Helper()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Skip("strace is not installed, which has system calls fail")
 	}
 	b := &breakage{log: filepath.Join(t.TempDir(), "strace")}
-	b.cmd = exec.Command(strace, "-f", "-o", b.log, "-p", strconv.Itoa(a.cmd.Process.Pid),
-		"-P", a.database, "-P", a.database+"-wal", "-P", a.database+".room", "-e", "trace="+calls, "-e", "inject="+calls+":error="+fault)
+	args := []string{"-f", "-o", b.log, "-p", strconv.Itoa(a.cmd.Process.Pid), "-e", "trace=" + calls, "-e", "inject=" + calls + ":error=" + fault}
+	for _, file := range files {
+		args = append(args, "-P", file)
+	}
+	b.cmd = exec.Command(strace, args...)
 	stderr, err := b.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +194,7 @@ func TestNothingIsAcknowledgedThatTheDiskRefused(t *testing.T) {
 			synced := t.TempDir()
 			copyDatabase(t, dir, synced)
 
-			b := a.breaks(t, c.calls, c.fault)
+			b := a.breaks(t, c.calls, c.fault, s.database, s.database+"-wal", s.database+".room")
 			status, fault := http.StatusInternalServerError, "internal_error"
 			if c.full {
 				status, fault = http.StatusInsufficientStorage, "storage_full"
@@ -239,4 +243,58 @@ func TestNothingIsAcknowledgedThatTheDiskRefused(t *testing.T) {
 			checkIntegrity(t, lost.database)
 		})
 	}
+}
+
+// TestLogStaysUntilTheFileIsSynced has the disk refuse to make the file durable that the
+// log is moved into. What is in the log is acknowledged, and goes on being so.
+func TestLogStaysUntilTheFileIsSynced(t *testing.T) {
+	const size = 700 << 10
+	dir := t.TempDir()
+	s := newScene(t, dir)
+	a := s.begin(t)
+	s.accept(t, "before", 3, size)
+	s.arrived(t)
+	nonePending(t, s.installation)
+	synced := t.TempDir()
+	copyDatabase(t, dir, synced)
+
+	b := a.breaks(t, "fsync,fdatasync", "EIO", s.database)
+	s.accept(t, "meanwhile", 40, size)
+	until(t, arriveWithin, "the log to name the fault", func() bool {
+		s.readiness(t) // which writes, so that it is tried again
+		return strings.Contains(s.logEnd(), "the disk has failed to make durable what was written")
+	})
+	s.accept(t, "after", 10, size)
+	s.arrived(t)
+	nonePending(t, s.installation)
+
+	// Had the power gone, what the disk has of the file for sure is what it had before.
+	wal, err := os.ReadFile(s.database + "-wal")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(synced, "pintle.db-wal"), wal, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if failed := b.mend(t); failed == 0 {
+		t.Error("no system call has failed")
+	}
+	lost := &scene{installation: install(t, s.binary, synced), inbox: s.inbox, promised: s.promised, keys: s.keys}
+	last := lost.start(t)
+	last.ready(t)
+	lost.remembered(t, size)
+	last.stop(t)
+	checkIntegrity(t, lost.database)
+
+	until(t, arriveWithin, "the log to be moved", func() bool {
+		s.readiness(t)
+		info, err := os.Stat(s.database)
+		return err == nil && info.Size() > 50*size
+	})
+	a.kill()
+	again := s.start(t)
+	again.ready(t)
+	s.remembered(t, size)
+	again.stop(t)
+	checkIntegrity(t, s.database)
 }

@@ -60,9 +60,6 @@ type checkpointer struct {
 	nextLen int       // when to try without waiting, in pages
 }
 
-// A logState is how many pages the log has, and how many of those are in the file.
-type logState struct{ pages, moved int }
-
 func openCheckpointer(s *Store, o Options) (*checkpointer, error) {
 	db, err := sql.Open("sqlite", dbfile.DSN(s.path, "_pragma=busy_timeout(0)", "_pragma=synchronous("+o.Synchronous+")", "_pragma=trusted_schema(0)"))
 	if err != nil {
@@ -117,9 +114,9 @@ func (c *checkpointer) run() {
 
 // tend does what there is to do for the log, and returns how it is then.
 func (c *checkpointer) tend() (logState, error) {
-	log, err := c.checkpoint("noop")
+	_, log, err := checkpoint(c.stopped, c.db, "noop")
 	if err == nil && log.pages-log.moved >= movePages && !time.Now().Before(c.next) {
-		log, err = c.checkpoint("passive")
+		log, err = c.move()
 	}
 	if err != nil {
 		return log, err
@@ -133,7 +130,7 @@ func (c *checkpointer) tend() (logState, error) {
 		return c.insist()
 	case !large && log.pages >= c.nextLen:
 		// What was written meanwhile is little.
-		if log, err = c.checkpoint("passive"); err != nil {
+		if log, err = c.move(); err != nil {
 			return log, err
 		}
 		begun, log, err := c.begin("restart", 0)
@@ -182,13 +179,9 @@ func (c *checkpointer) emptied() {
 	c.held.Store(false)
 }
 
-// checkpoint runs a checkpoint that waits for nobody, beside the writer.
-func (c *checkpointer) checkpoint(mode string) (log logState, err error) {
-	busy := 0
-	err = c.db.QueryRowContext(c.stopped, `PRAGMA wal_checkpoint(`+mode+`)`).Scan(&busy, &log.pages, &log.moved)
-	if err != nil {
-		err = fmt.Errorf("move the write-ahead log into the file: %w", dbfile.Translate(err))
-	}
+// move moves what is in the log, beside the writer and without waiting for anybody.
+func (c *checkpointer) move() (logState, error) {
+	_, log, err := c.s.writer.moveLog(c.stopped, c.db, "passive")
 	return log, err
 }
 
@@ -203,9 +196,8 @@ func (c *checkpointer) begin(mode string, wait time.Duration) (begun bool, log l
 		if _, err := conn.ExecContext(ctx, fmt.Sprintf(`PRAGMA busy_timeout = %d`, wait.Milliseconds())); err != nil {
 			return err
 		}
-		busy := 0
-		err := conn.QueryRowContext(ctx, `PRAGMA wal_checkpoint(`+mode+`)`).Scan(&busy, &log.pages, &log.moved)
-		begun = busy == 0
+		busy, state, err := c.s.writer.moveLog(ctx, conn, mode)
+		begun, log = err == nil && !busy, state
 		_, err2 := conn.ExecContext(ctx, `PRAGMA busy_timeout = `+busyTimeout)
 		return errors.Join(err, err2)
 	})

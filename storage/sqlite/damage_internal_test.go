@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -114,5 +115,59 @@ func TestReaderFromOutsideDoesNotKeepAStartUp(t *testing.T) {
 	}
 	if _, err := s.Accept(t.Context(), []webhook.Accept{large(s, "2", 50_000, to)}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestReaderOfTheNewestStateCostsNothing: all of the log can be moved into the file then,
+// which grows by it, and only the log cannot begin anew.
+func TestReaderOfTheNewestStateCostsNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	s := openBounded(t, path, 0)
+	to := put(t, s)
+	for i := range 20 {
+		if _, err := s.Accept(t.Context(), []webhook.Accept{large(s, fmt.Sprint(i), 50_000, to)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	tx, err := reader.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	count := func() (n int) {
+		t.Helper()
+		if err := tx.QueryRow(`SELECT count(*) FROM events WHERE data LIKE '%x%'`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := count(); n != 20 {
+		t.Fatalf("%d events", n)
+	}
+	// As at a start; the writer is idle.
+	s.writer.suspect = true
+	if _, err := s.writer.conn.ExecContext(t.Context(), `PRAGMA busy_timeout = 100`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Accept(t.Context(), []webhook.Accept{large(s, "refused", 50_000, to)}); !errors.Is(err, errLogIsRead) {
+		t.Errorf("a commit on a log that may be lost: %v", err)
+	}
+	if n := count(); n != 20 {
+		t.Errorf("the reader sees %d events", n)
+	}
+	must(t, tx.Rollback())
+	if _, err := s.Accept(t.Context(), []webhook.Accept{large(s, "last", 50_000, to)}); err != nil {
+		t.Error(err)
+	}
+	must(t, s.Close())
+	must(t, dbfile.Verify(t.Context(), path))
+	s = openBounded(t, path, 0)
+	if events := kept(t, s); len(events) != 21 {
+		t.Errorf("%d events are there, want 21", len(events))
 	}
 }

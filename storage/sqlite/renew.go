@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -21,7 +22,7 @@ func (w *writer) renewFound(ctx context.Context) error {
 		return err
 	}
 	w.suspect = true
-	err := dbfile.Translate(w.renewLog())
+	err := w.renewLog()
 	if errors.Is(err, webhook.ErrStorageFull) || errors.Is(err, errLogIsRead) {
 		w.suspect, err = false, nil
 	}
@@ -38,24 +39,60 @@ func (w *writer) renewLog() error {
 	if !w.suspect {
 		return nil
 	}
-	before, err := dbfile.Size(w.path)
-	if err != nil {
-		return err
-	}
-	var busy, frames, moved int
-	err = w.conn.QueryRowContext(context.Background(), `PRAGMA wal_checkpoint(truncate)`).Scan(&busy, &frames, &moved)
-	if err == nil && busy != 0 {
+	busy, _, err := w.moveLog(context.Background(), w.conn, "truncate")
+	if err == nil && busy {
 		err = errLogIsRead
 	}
-	if err != nil {
-		return errors.Join(err, w.giveBack(before))
-	}
-	w.suspect = false
-	return nil
+	w.suspect = err != nil
+	return err
 }
 
-// giveBack shortens the file to what it was before a log was moved into it in vain,
-// for the same reason. What was behind that is still in the log, where it is read.
+// A logState is how many pages the log has, and how many of those are in the file.
+type logState struct{ pages, moved int }
+
+// A rower is a [sql.DB] or a [sql.Conn].
+type rower interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// checkpoint runs one of the modes of SQLite, and reports whether somebody was in its
+// way. With "noop" it only says how it stands.
+func checkpoint(ctx context.Context, db rower, mode string) (busy bool, log logState, err error) {
+	err = db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(`+mode+`)`).Scan(&busy, &log.pages, &log.moved)
+	if err != nil {
+		err = fmt.Errorf("move the write-ahead log into the file: %w", dbfile.Translate(err))
+	}
+	return busy, log, err
+}
+
+// moveLog moves the log into the file by a checkpoint. If that fails it shortens the
+// file to what it was, for the reason that renewLog has: what was behind that is still
+// in the log, where it is read. But once SQLite has noted that it is in the file it is
+// read there, as it is when only a reader keeps the log from beginning anew: then no
+// byte of it is given back.
+func (w *writer) moveLog(ctx context.Context, db rower, mode string) (busy bool, log logState, err error) {
+	w.moving.Lock()
+	defer w.moving.Unlock()
+	size, err := dbfile.Size(w.path)
+	if err != nil {
+		return false, log, err
+	}
+	_, before, err := checkpoint(ctx, db, "noop")
+	if err != nil {
+		return false, log, err
+	}
+	busy, log, err = checkpoint(ctx, db, mode)
+	if err == nil {
+		return busy, log, nil
+	}
+	_, after, unknown := checkpoint(context.WithoutCancel(ctx), db, "noop")
+	if unknown == nil && after.moved <= before.moved && after.pages >= before.pages {
+		err = errors.Join(err, w.giveBack(size))
+	}
+	return false, log, err
+}
+
+// giveBack shortens the file to a size, if it is longer.
 func (w *writer) giveBack(size int64) error {
 	now, err := dbfile.Size(w.path)
 	if err != nil || now <= size {

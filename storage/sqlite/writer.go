@@ -52,7 +52,8 @@ type writer struct {
 	maxSize  int64 // see [Options]
 	spent    bool  // the file held as much after the last commit; likewise
 	pruning  pruning
-	suspect  bool // see renewLog; likewise
+	suspect  bool       // see renewLog; likewise
+	moving   sync.Mutex // held while the log is moved into the file
 	onCommit func(writes int, took time.Duration)
 	onFault  func(error) // told of what fails and concerns no write
 
@@ -176,7 +177,11 @@ func (w *writer) close() error {
 	close(w.queue)
 	<-w.ended
 	// What cannot be moved since somebody reads the log stays in it.
-	_, err := w.conn.ExecContext(context.Background(), fmt.Sprintf(`PRAGMA busy_timeout = %d; PRAGMA wal_checkpoint(truncate)`, readerPatience))
+	ctx := context.Background()
+	_, err := w.conn.ExecContext(ctx, fmt.Sprintf(`PRAGMA busy_timeout = %d`, readerPatience))
+	if err == nil {
+		_, _, err = w.moveLog(ctx, w.conn, "truncate")
+	}
 	for _, query := range w.queries {
 		query.Close()
 	}
@@ -264,7 +269,7 @@ func (w *writer) transact(group []*write) (err error) {
 	defer func() { err = dbfile.WithoutRoom(w.path, err) }()
 	begun := time.Now()
 	if err := w.renewLog(); err != nil {
-		return dbfile.Translate(err)
+		return err
 	}
 	tx := &transaction{w}
 	w.counts.reset()
