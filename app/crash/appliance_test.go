@@ -28,8 +28,9 @@ const (
 	// concurrency is how many requests are in flight to one subscriber.
 	concurrency = 10
 	// open is how many attempts to one subscriber may have begun without being
-	// recorded: those are what a kill has made again.
-	open = 4 * concurrency
+	// recorded, which is how many deliveries are in memory: those are what a kill has
+	// made again.
+	open = 128
 )
 
 // lifePrefix stands before the number of a life in X-Agent-ID.

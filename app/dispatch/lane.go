@@ -21,8 +21,9 @@ const (
 	freshRun = 3
 	// maxOpen times its concurrency is how many attempts of a lane may have
 	// begun without their results being durable. That many are made again
-	// after a crash, at most.
-	maxOpen = 4
+	// after a crash, at most. At full load a commit takes as long as dozens of
+	// requests; with four times, each lane stood still until the next.
+	maxOpen = 16
 	// paceSlack is how much a lane may make up of what it is behind its rate: the
 	// clock wakes it late.
 	paceSlack = 10 * time.Millisecond
