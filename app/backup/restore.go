@@ -70,7 +70,7 @@ func PrepareFrom(ctx context.Context, database string, in io.Reader, identities 
 	if r.Replaces, err = claim.Exists(); err != nil {
 		return nil, err
 	}
-	out, err := createPartial(database)
+	out, err := createPartial(claim.Path())
 	if err != nil {
 		return nil, err
 	}

@@ -357,6 +357,52 @@ func TestNothingIsReplacedWhileItIsOpen(t *testing.T) {
 	}
 }
 
+func TestALinkToAFileIsThatFile(t *testing.T) {
+	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "real.db")
+	link, absent := filepath.Join(dir, "pintle.db"), filepath.Join(dir, "absent.db")
+	for name, to := range map[string]string{link: file, absent: "pintle.db"} {
+		if err := os.Symlink(to, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// It is made at the end of both links.
+	store, err := open(t, absent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept(t, store, 1)
+	for _, name := range []string{file, link, absent} {
+		if _, err := open(t, name); !errors.Is(err, dbfile.ErrInUse) {
+			t.Errorf("%s was opened twice: %v", filepath.Base(name), err)
+		}
+		if _, err := dbfile.Seize(name); !errors.Is(err, dbfile.ErrInUse) {
+			t.Errorf("%s was seized while it is open: %v", filepath.Base(name), err)
+		}
+		if info, err := dbfile.Inspect(t.Context(), name); err != nil || info.LogBytes == 0 {
+			t.Errorf("%s is said to have no log: %v", filepath.Base(name), err)
+		}
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	claim, err := dbfile.Seize(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := filepath.Join(filepath.Dir(claim.Path()), "next.db")
+	mark(t, next, "new")
+	_, err = claim.Replace(next, time.Now())
+	if err := errors.Join(err, claim.Release()); err != nil {
+		t.Fatal(err)
+	}
+	if got := marked(t, file); got != "new" {
+		t.Errorf("the file is the %s one", got)
+	}
+	if to, err := os.Readlink(link); err != nil || to != file {
+		t.Errorf("the link leads to %s, %v", to, err)
+	}
+}
+
 func TestALogWithoutItsFileIsMovedAsideToo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pintle.db")
 	old, err := open(t, path)

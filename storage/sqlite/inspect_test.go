@@ -99,8 +99,8 @@ func TestCopiesFromBeforeSealingAreFound(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	t.Chdir(dir)
-	if got := dbfile.UnsealedCopies("pintle.db"); len(got) != 2 || got[0] != filepath.Base(want[0]) {
-		t.Errorf("beside the working directory's own: %q", got)
+	if diff := cmp.Diff(want, dbfile.UnsealedCopies("pintle.db")); diff != "" {
+		t.Errorf("beside the working directory's own (-want +got):\n%s", diff)
 	}
 	if got := dbfile.UnsealedCopies("missing/pintle.db"); got != nil {
 		t.Errorf("in a folder that is not there: %q", got)

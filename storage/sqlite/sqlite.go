@@ -16,7 +16,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -91,7 +90,7 @@ type Store struct {
 // Open opens the file and takes it for this process. It refuses, without
 // touching it, a file that is not Pintle's or that a newer version has written.
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
-	path, err := filepath.Abs(o.Path)
+	path, err := dbfile.Locate(o.Path)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}

@@ -61,6 +61,9 @@ func Copy(ctx context.Context, path, to string) (Contents, error) {
 
 // copyPages returns what the source had when the copy was begun.
 func copyPages(ctx context.Context, path, to string) (_ Contents, err error) {
+	if path, err = Locate(path); err != nil {
+		return Contents{}, err
+	}
 	from, err := os.Open(path)
 	if err != nil {
 		return Contents{}, err

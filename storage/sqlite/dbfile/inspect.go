@@ -1,7 +1,6 @@
 package dbfile
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -39,6 +38,10 @@ type Info struct {
 // what [Prepare] refuses, and a file that does not exist by [fs.ErrNotExist].
 func Inspect(ctx context.Context, path string) (Info, error) {
 	info := Info{Newest: schemaVersion}
+	path, err := Locate(path)
+	if err != nil {
+		return info, err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return info, err
@@ -93,9 +96,10 @@ const sealedSince = 4
 // UnsealedCopies are the copies of the file that were made before upgrades from
 // schemas that sealed nothing: whoever has one has its secrets.
 func UnsealedCopies(path string) []string {
+	path, err := Locate(path)
 	dir, name := filepath.Split(path)
-	entries, err := os.ReadDir(cmp.Or(dir, "."))
-	if err != nil {
+	entries, err2 := os.ReadDir(dir)
+	if errors.Join(err, err2) != nil {
 		return nil // then nobody finds them here
 	}
 	var copies []string
@@ -132,7 +136,7 @@ func Verify(ctx context.Context, path string) error {
 // open, and SQLite is told that it will not change: else it would make the files
 // of such a log, and leave them behind.
 func OpenAsItIs(path string) (*sql.DB, error) {
-	path, err := filepath.Abs(path)
+	path, err := Locate(path)
 	if err != nil {
 		return nil, err
 	}

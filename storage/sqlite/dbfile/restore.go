@@ -25,6 +25,31 @@ const (
 // the file, since to another file they are poison.
 func parts() []string { return []string{"-shm", "-wal", ""} }
 
+// Locate follows links to the name that the file itself has, be it there or not.
+// SQLite does so too: the write-ahead log is beside that one, and two names must not
+// make two locks.
+func Locate(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return real, err
+	}
+	if to, err := os.Readlink(path); err == nil {
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		return Locate(to)
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return path, nil // whoever opens it says that the folder is missing
+	}
+	return filepath.Join(dir, filepath.Base(path)), nil
+}
+
 // Lock takes the file for this process, be it there or not. It returns
 // [ErrInUse] where another one has it.
 func Lock(path string) (*flock.Flock, error) {
@@ -47,7 +72,7 @@ type Claim struct {
 // Seize takes the file, be it there or not, for as long as it is replaced. It
 // returns [ErrInUse] where another process has it.
 func Seize(path string) (*Claim, error) {
-	path, err := filepath.Abs(path)
+	path, err := Locate(path)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +86,10 @@ func Seize(path string) (*Claim, error) {
 	}
 	return c, nil
 }
+
+// Path is the name that the file itself has: the one to be replaced with must be in
+// the same folder.
+func (c *Claim) Path() string { return c.path }
 
 // Release gives the file up.
 func (c *Claim) Release() error { return c.lock.Unlock() }
