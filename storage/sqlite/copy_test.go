@@ -333,6 +333,37 @@ func TestARestoreThatIsCutShortIsFinishedBeforeTheNextOne(t *testing.T) {
 	}
 }
 
+func TestOnlyARestoreIsTakenForOne(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "pintle.db")
+	mark(t, path, "it")
+	// A copy that somebody gave a name like that, with its lock, and a folder.
+	mark(t, path+".restored-test", "other")
+	if err := os.Mkdir(path+".restored-20260101T000000.000Z", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	before := names(t, dir)
+	if got := marked(t, path); got != "it" {
+		t.Errorf("the database is the %s one", got)
+	}
+	if after := names(t, dir); after != before {
+		t.Errorf("there was %s, and now there is %s", before, after)
+	}
+}
+
+func TestAFolderIsNotReplaced(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dbfile.Seize(dir); err == nil || !strings.HasSuffix(err.Error(), "data is not a file") {
+		t.Errorf("a folder was seized: %v", err)
+	}
+	if got := names(t, filepath.Dir(dir)); got != "data" {
+		t.Errorf("beside it there is %s", got)
+	}
+}
+
 func TestNothingIsReplacedWhileItIsOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pintle.db")
 	store, err := open(t, path)

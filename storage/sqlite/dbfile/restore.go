@@ -70,11 +70,14 @@ type Claim struct {
 }
 
 // Seize takes the file, be it there or not, for as long as it is replaced. It
-// returns [ErrInUse] where another process has it.
+// returns [ErrInUse] where another process has it, and refuses what is not a file.
 func Seize(path string) (*Claim, error) {
 	path, err := Locate(path)
 	if err != nil {
 		return nil, err
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", path)
 	}
 	lock, err := Lock(path)
 	if err != nil {
@@ -134,7 +137,12 @@ func finishRestore(path string) (aside string, err error) {
 	if err != nil {
 		return "", err
 	}
-	waiting := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), name+restoredMark) })
+	// Somebody's own pintle.db.restored-test is none of these.
+	waiting := slices.IndexFunc(entries, func(e fs.DirEntry) bool {
+		stamp, marked := strings.CutPrefix(e.Name(), name+restoredMark)
+		_, err := time.Parse(stampForm, stamp)
+		return marked && err == nil && e.Type().IsRegular()
+	})
 	if waiting < 0 {
 		return "", nil
 	}
