@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -45,7 +46,8 @@ func newBackup(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, file := range files {
+			to = split(to)
+			for _, file := range split(files) {
 				keys, err := security.ReadRecipients(file)
 				if err != nil {
 					return fmt.Errorf("--recipients-file: %w", err)
@@ -59,8 +61,8 @@ func newBackup(g *globals) *cobra.Command {
 			return g.backup(cmd, backup.Options{Database: c.Storage.Path, Recipients: recipients}, args[0])
 		},
 	}
-	c.Flags().StringSliceVar(&to, "encrypt-to", nil, "encrypt to this public key of age; can be repeated")
-	c.Flags().StringSliceVar(&files, "recipients-file", nil, "encrypt to the public keys of age in this file, one on a line")
+	c.Flags().StringArrayVar(&to, "encrypt-to", nil, "encrypt to this public key of age; can be repeated")
+	c.Flags().StringArrayVar(&files, "recipients-file", nil, "encrypt to the public keys of age in this file, one on a line")
 	return c
 }
 
@@ -77,6 +79,9 @@ func (g *globals) backup(cmd *cobra.Command, o backup.Options, file string) erro
 		}
 		g.note(cmd, "written: %s, events: %d, the newest: %s", shownBytes(made.Bytes), made.Events, orDash(string(made.Newest)))
 		return nil
+	}
+	if file == "" {
+		return errors.New("the name of the file is empty")
 	}
 	made, err := backup.Write(ctx, o, file)
 	if err != nil {
@@ -116,7 +121,7 @@ func newRestore(g *globals) *cobra.Command {
 			return forced.restore(cmd, c, args[0], identities)
 		},
 	}
-	c.Flags().StringSliceVarP(&files, "identity", "i", nil, "decrypt with the private keys of age in this file; can be repeated")
+	c.Flags().StringArrayVarP(&files, "identity", "i", nil, "decrypt with the private keys of age in this file; can be repeated")
 	c.Flags().BoolVar(&force, "force", false, "move a database that is there aside without a question, as --yes does")
 	return c
 }
@@ -218,7 +223,7 @@ func newCheck(g *globals) *cobra.Command {
 			return g.printCopy(cmd, copyOf(checked.Contents, file, checked.Bytes, checked.Encrypted))
 		},
 	}
-	c.Flags().StringSliceVarP(&files, "identity", "i", nil, "decrypt with the private keys of age in this file; can be repeated")
+	c.Flags().StringArrayVarP(&files, "identity", "i", nil, "decrypt with the private keys of age in this file; can be repeated")
 	return c
 }
 
@@ -228,8 +233,17 @@ func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 }
 
+// split reads lists with commas. Unlike those of pflag they keep what is empty, such as
+// "$KEY" of a variable that is not set: a backup must not go out unencrypted for that.
+func split(lists []string) (list []string) {
+	for _, l := range lists {
+		list = append(list, strings.Split(l, ",")...)
+	}
+	return list
+}
+
 func readIdentities(files []string) (identities []age.Identity, err error) {
-	for _, file := range files {
+	for _, file := range split(files) {
 		read, err := security.ReadIdentities(file)
 		if err != nil {
 			return nil, fmt.Errorf("--identity: %w", err)

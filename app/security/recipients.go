@@ -39,7 +39,7 @@ func ParseRecipients(keys []string) ([]age.Recipient, error) {
 }
 
 // ReadRecipients reads public keys of age from a file, one on a line, with comments
-// after #. They are for [ParseRecipients].
+// after #. They are for [ParseRecipients], with others if there are any.
 func ReadRecipients(file string) (keys []string, err error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -53,6 +53,9 @@ func ReadRecipients(file string) (keys []string, err error) {
 	}
 	if len(keys) == 0 {
 		return nil, fmt.Errorf("%s has no public key", file)
+	}
+	if _, err := ParseRecipients(keys); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return keys, nil
 }

@@ -1,6 +1,7 @@
 package dbfile
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -59,6 +60,8 @@ func Copy(ctx context.Context, path, to string) (Contents, error) {
 	return is, nil
 }
 
+var errEmpty = errors.New("the file is empty")
+
 // copyPages returns what the source had when the copy was begun.
 func copyPages(ctx context.Context, path, to string) (_ Contents, err error) {
 	if path, err = Locate(path); err != nil {
@@ -70,7 +73,7 @@ func copyPages(ctx context.Context, path, to string) (_ Contents, err error) {
 	}
 	defer from.Close()
 	if empty, err := inspectHeader(from); err != nil || empty {
-		return Contents{}, errors.Join(err, errEmpty(path, empty))
+		return Contents{}, cmp.Or(err, errEmpty)
 	}
 	// Never as a file that does not change: an appliance may start meanwhile. Where
 	// there is no write-ahead log, SQLite makes one, and who can only read does not
@@ -144,13 +147,6 @@ func steps(ctx context.Context, b *sqlitedriver.Backup, copied *os.File) error {
 	}
 }
 
-func errEmpty(path string, empty bool) error {
-	if !empty {
-		return nil
-	}
-	return fmt.Errorf("%s is empty: %w", path, fs.ErrNotExist)
-}
-
 // Examine reads all of a file, which may be in use, compares what is in it, indexes
 // with their tables and references with what they name, and says what it has. It
 // changes nothing. The error names the first damage, or why the file is refused.
@@ -160,7 +156,7 @@ func Examine(ctx context.Context, path string) (Contents, error) {
 		return Contents{}, err
 	}
 	if info.Schema == 0 {
-		return Contents{}, errEmpty(path, true)
+		return Contents{}, errEmpty
 	}
 	db, err := OpenAsItIs(path)
 	if err != nil {
