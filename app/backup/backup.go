@@ -151,19 +151,27 @@ func createPartial(place string) (*os.File, error) {
 	if dir == "" {
 		dir = "."
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
+	if err := removeAbandoned(dir, base+partialMark); err != nil {
 		return nil, err
 	}
+	return os.CreateTemp(dir, base+partialMark)
+}
+
+// removeAbandoned removes what a crash has left of files whose names begin like this.
+func removeAbandoned(dir, begin string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), base+partialMark) {
+		if !strings.HasPrefix(e.Name(), begin) || !strings.Contains(e.Name(), partialMark) {
 			continue
 		}
 		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > abandonedAfter {
 			os.Remove(filepath.Join(dir, e.Name())) // if it cannot go, nothing is worse than before
 		}
 	}
-	return os.CreateTemp(dir, base+partialMark)
+	return nil
 }
 
 // encryptBeside encrypts a file into a new one beside another one, and reads that

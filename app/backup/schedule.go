@@ -165,18 +165,20 @@ func (s *Scheduler) make(ctx context.Context, policy Policy) (wait time.Duration
 	if err != nil {
 		return 0, err
 	}
-	kept, err := list(policy.Directory, own)
+	now := time.Now()
+	kept, err := list(policy.Directory, own, now)
 	if err != nil {
 		return 0, err
 	}
-	now := time.Now()
-	// Those from the future tell of a clock that was wrong, and of nothing else.
-	if i := slices.IndexFunc(kept, func(b scheduled) bool { return !b.at.After(now) }); i >= 0 {
-		last := kept[i].at
+	if last := newest(kept, now); !last.IsZero() {
 		s.good(last)
 		if since := now.Sub(last); since < policy.Every {
 			return policy.Every - since, rotate(kept, policy.Keep)
 		}
+	}
+	// Each has a name of its own, so that no later one finds what a crash left of it.
+	if err := removeAbandoned(policy.Directory, own); err != nil {
+		return 0, err
 	}
 	end := plainEnd
 	if len(policy.Recipients) > 0 {
@@ -217,16 +219,20 @@ type scheduled struct {
 
 // Newest is when the newest of the backups that were scheduled for a database was
 // made; zero: there is none.
-func Newest(ctx context.Context, database, directory string) (time.Time, error) {
+func Newest(ctx context.Context, database, directory string, now time.Time) (time.Time, error) {
 	own, err := ownName(ctx, database)
 	if err != nil {
 		return time.Time{}, err
 	}
-	kept, err := list(directory, own)
-	if err != nil || len(kept) == 0 {
-		return time.Time{}, err
+	kept, err := list(directory, own, now)
+	return newest(kept, now), err
+}
+
+func newest(kept []scheduled, now time.Time) time.Time {
+	if len(kept) == 0 || kept[0].at.After(now) {
+		return time.Time{}
 	}
-	return kept[0].at, nil
+	return kept[0].at
 }
 
 // ownName is how the names of the backups of a database begin: with its own, and
@@ -243,8 +249,9 @@ func ownName(ctx context.Context, database string) (string, error) {
 	return strings.TrimSuffix(base, filepath.Ext(base)) + "-" + info.Installation + "-", nil
 }
 
-// list returns the backups of the name in the folder, the newest first.
-func list(directory, own string) ([]scheduled, error) {
+// list returns the backups of the name in the folder, the newest first. Those from
+// the future come last: they tell of a clock that was wrong, and of nothing else.
+func list(directory, own string, now time.Time) ([]scheduled, error) {
 	entries, err := os.ReadDir(directory)
 	if err != nil {
 		return nil, err
@@ -263,6 +270,14 @@ func list(directory, own string) ([]scheduled, error) {
 			kept = append(kept, scheduled{filepath.Join(directory, e.Name()), at})
 		}
 	}
-	slices.SortFunc(kept, func(a, b scheduled) int { return b.at.Compare(a.at) })
+	slices.SortFunc(kept, func(a, b scheduled) int {
+		switch future := a.at.After(now); {
+		case future == b.at.After(now):
+			return b.at.Compare(a.at)
+		case future:
+			return 1
+		}
+		return -1
+	})
 	return kept, nil
 }

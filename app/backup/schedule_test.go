@@ -1,16 +1,19 @@
 package backup_test
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/pintle/pintle/app/backup"
+	"github.com/pintle/pintle/storage"
 )
 
 // scheduled runs a scheduler in time that passes at once.
@@ -21,6 +24,14 @@ func scheduled(t *testing.T, path string, policy backup.Policy, do func(*backup.
 		do(s)
 		s.Stop()
 	})
+}
+
+// ownName is how the names of the scheduled backups of a database begin.
+func ownName(t *testing.T, path string) string {
+	t.Helper()
+	info, err := storage.Inspect(t.Context(), path)
+	must(t, err)
+	return "pintle-" + info.Installation + "-"
 }
 
 // after passes the time, and waits until all is done that was due.
@@ -51,7 +62,7 @@ func TestTheNewestBackupsAreKept(t *testing.T) {
 			}
 			after(time.Hour - time.Minute + time.Second)
 		}
-		if newest, err := backup.Newest(t.Context(), path, dir); err != nil || time.Since(newest) > time.Hour+time.Minute {
+		if newest, err := backup.Newest(t.Context(), path, dir, time.Now()); err != nil || time.Since(newest) > time.Hour+time.Minute {
 			t.Errorf("the newest is of %s, %v", newest, err)
 		}
 		for _, name := range others {
@@ -129,6 +140,52 @@ func TestAStartMakesABackupOnlyIfOneIsDue(t *testing.T) {
 			t.Errorf("with one from the future there are %d", count())
 		}
 		s.Stop()
+	})
+}
+
+func TestThoseFromTheFutureGoFirst(t *testing.T) {
+	path, dir := database(t, "it"), t.TempDir()
+	// Four of days when the clock was wrong.
+	own := ownName(t, path)
+	form := own + "2099010%dT000000Z.db"
+	for day := range 4 {
+		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf(form, day+1)), nil, 0o600))
+	}
+	policy := backup.Policy{Directory: dir, Every: time.Hour, Keep: 3}
+	scheduled(t, path, policy, func(s *backup.Scheduler) {
+		if newest, err := backup.Newest(t.Context(), path, dir, time.Now()); err != nil || !newest.IsZero() {
+			t.Errorf("the newest is of %s, %v", newest, err)
+		}
+		after(time.Minute)
+		want := own + "20000101T000000Z.db " + fmt.Sprintf(form, 3) + " " + fmt.Sprintf(form, 4)
+		if got := strings.Join(names(t, dir), " "); got != want {
+			t.Errorf("there is %s, want %s", got, want)
+		}
+		policy.Keep = 1
+		s.Use(policy)
+		after(time.Minute)
+		if got := strings.Join(names(t, dir), " "); got != own+"20000101T000000Z.db" {
+			t.Errorf("of which one is kept there is %s", got)
+		}
+	})
+}
+
+func TestWhatACrashLeftOfAScheduledBackupIsRemoved(t *testing.T) {
+	path, dir := database(t, "it"), t.TempDir()
+	const stamp = "19991230T000000Z.db"
+	own, other := ownName(t, path)+stamp, "pintle-0123456789-"+stamp
+	for name, age := range map[string]time.Duration{own + ".partial-1": 48 * time.Hour, own + ".age.partial-2": 48 * time.Hour, own + ".partial-3": time.Hour, other + ".partial-4": 48 * time.Hour} {
+		name = filepath.Join(dir, name)
+		must(t, os.WriteFile(name, nil, 0o600))
+		at := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Add(-age)
+		must(t, os.Chtimes(name, at, at))
+	}
+	scheduled(t, path, backup.Policy{Directory: dir, Every: time.Hour, Keep: 3}, func(s *backup.Scheduler) {
+		after(time.Minute)
+		want := []string{other + ".partial-4", own + ".partial-3", ownName(t, path) + "20000101T000000Z.db"}
+		if got := names(t, dir); strings.Join(got, " ") != strings.Join(slices.Sorted(slices.Values(want)), " ") {
+			t.Errorf("there is %q, want %q", got, want)
+		}
 	})
 }
 

@@ -32,7 +32,7 @@ func backups(ctx context.Context, c *config.Config, now time.Time) []Finding {
 		l.add(Fault, "pintle serve must be able to create files in it", "the folder %s cannot be written to", b.Directory)
 		return l.findings
 	}
-	newest, err := backup.Newest(ctx, c.Storage.Path, b.Directory)
+	newest, err := backup.Newest(ctx, c.Storage.Path, b.Directory, now)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		l.add(OK, "", "there is no database yet")
