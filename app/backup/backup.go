@@ -69,15 +69,18 @@ type Made struct {
 // acknowledged before the call.
 func Write(ctx context.Context, o Options, file string) (_ Made, err error) {
 	begun := time.Now()
-	switch _, err := os.Lstat(file); {
-	case err == nil:
-		return Made{}, fmt.Errorf("%s: %w", file, ErrExists)
-	case !errors.Is(err, fs.ErrNotExist):
-		return Made{}, err
-	}
-	place := o.Database
+	place, taken := o.Database, []string{file}
 	if len(o.Recipients) == 0 {
-		place = file
+		// A log that is there already would be read as its own.
+		place, taken = file, append(taken, file+"-wal")
+	}
+	for _, path := range taken {
+		switch _, err := os.Lstat(path); {
+		case err == nil:
+			return Made{}, fmt.Errorf("%s: %w", path, ErrExists)
+		case !errors.Is(err, fs.ErrNotExist):
+			return Made{}, err
+		}
 	}
 	plain, contents, err := copyBeside(ctx, o.Database, place)
 	if err != nil {

@@ -195,6 +195,20 @@ func TestABackupOverwritesNothing(t *testing.T) {
 	}
 }
 
+func TestABackupIsNotPutBesideAnOldLog(t *testing.T) {
+	path, file := database(t, "it"), filepath.Join(t.TempDir(), "b.db")
+	must(t, os.WriteFile(file+"-wal", []byte("frames"), 0o600))
+	if _, err := backup.Write(t.Context(), backup.Options{Database: path}, file); !errors.Is(err, backup.ErrExists) {
+		t.Errorf("it ended with %v", err)
+	}
+	if got := names(t, filepath.Dir(file)); len(got) != 1 {
+		t.Errorf("there is %q", got)
+	}
+	// What is encrypted has nothing to do with it.
+	_, err := backup.Write(t.Context(), backup.Options{Database: path, Recipients: []age.Recipient{identity(t).Recipient()}}, file)
+	must(t, err)
+}
+
 func TestWhatACrashLeftIsRemovedWhenNobodyCanBeAtIt(t *testing.T) {
 	path, dir := database(t, "it"), t.TempDir()
 	file := filepath.Join(dir, "b.db")
