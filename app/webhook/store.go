@@ -40,8 +40,8 @@ type Store interface {
 	// Backlog returns, for each subscriber with pending deliveries, when the
 	// first of them are due. Before that it makes good for a clock that was set
 	// back, which would keep them waiting for a time that has been already: they
-	// become due as much sooner, though not before it is now. Asked twice of the
-	// same, it does nothing more.
+	// become due as much sooner, though not before it is now. Where it is to find out
+	// by itself whether the clock was set back, it makes good for that once only.
 	Backlog(ctx context.Context, clock SetBack) (map[SubscriberID]Backlog, error)
 
 	// Resend makes deliveries due, with their whole schedule before them: the
