@@ -64,7 +64,7 @@ func TestReadOnlyFileIsRefusedUntouched(t *testing.T) {
 			}
 			a := s.start(t)
 			a.ready(t)
-			s.remembered(t, 1000)
+			s.remembered(t, "", 1000)
 			a.stop(t)
 		})
 	}
@@ -226,7 +226,7 @@ func TestNothingIsAcknowledgedThatTheDiskRefused(t *testing.T) {
 			a.kill()
 			again := s.start(t)
 			again.ready(t)
-			s.remembered(t, 1000)
+			s.remembered(t, "", 1000)
 			again.stop(t)
 			checkIntegrity(t, s.database)
 
@@ -238,7 +238,7 @@ func TestNothingIsAcknowledgedThatTheDiskRefused(t *testing.T) {
 			}
 			last := lost.start(t)
 			last.ready(t)
-			lost.remembered(t, 1000)
+			lost.remembered(t, "", 1000)
 			last.stop(t)
 			checkIntegrity(t, lost.database)
 		})

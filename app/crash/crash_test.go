@@ -117,20 +117,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	slowest = max(slowest, a.ready(t))
 	resumed := time.Now()
 
-	sending.stdin.Close()
-	select {
-	case <-sending.done:
-	case <-time.After(finishWithin):
-		t.Fatalf("the sender has no answer to its last events after %s", finishWithin)
-	}
-	if sending.err != nil {
-		t.Fatal(sending.err)
-	}
-	select {
-	case <-l.settled:
-	case <-time.After(settleWithin):
-		// The balance says what is missing.
-	}
+	sending.finish(t, l)
 	settled := time.Since(resumed)
 	nonePending(t, i)
 	if dead, err := i.command(t.Context(), "deliveries", "list", "--state", "dead"); err != nil || dead != "" {

@@ -149,13 +149,7 @@ func TestNothingRestsOnASyncThatFailed(t *testing.T) {
 	d.again(t)
 	a = s.start(t)
 	a.ready(t)
-	for _, key := range s.keys {
-		if strings.HasPrefix(key, "after") {
-			if r := s.post(t, key, 20_000); r.Status != "duplicate" {
-				t.Errorf("%s, acknowledged after the recovery, got the answer %d %s%s", key, r.status, r.Status, r.Error)
-			}
-		}
-	}
+	s.remembered(t, "after", 20_000)
 	// It may be killed while the device fails, and go on without the power going: what
 	// the kernel could not write, it still shows to the next.
 	d.fail(t)
@@ -171,13 +165,7 @@ func TestNothingRestsOnASyncThatFailed(t *testing.T) {
 	d.again(t)
 	a = s.start(t)
 	a.ready(t)
-	for _, key := range s.keys {
-		if strings.HasPrefix(key, "last") {
-			if r := s.post(t, key, 20_000); r.Status != "duplicate" {
-				t.Errorf("%s, acknowledged by the next, got the answer %d %s%s", key, r.status, r.Status, r.Error)
-			}
-		}
-	}
+	s.remembered(t, "last", 20_000)
 	s.arrived(t)
 	a.stop(t)
 	checkIntegrity(t, s.database)

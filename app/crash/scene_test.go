@@ -196,14 +196,32 @@ func (s *scene) accept(t *testing.T, prefix string, events, size int) {
 	}
 }
 
-// remembered posts again what was acknowledged: all of it is known as what it was.
-func (s *scene) remembered(t *testing.T, size int) {
+// remembered posts again what was acknowledged under keys that begin like this: all
+// of it is known as what it was.
+func (s *scene) remembered(t *testing.T, prefix string, size int) {
 	t.Helper()
 	for _, key := range slices.Clone(s.keys) {
+		if !strings.HasPrefix(key, prefix) {
+			continue
+		}
 		if r := s.post(t, key, size); r.Status != "duplicate" {
 			t.Errorf("%s, acknowledged before, got the answer %d %s%s", key, r.status, r.Status, r.Error)
 		}
 	}
+}
+
+// answers waits until the appliance answers or has ended.
+func (s *scene) answers(t *testing.T, a *appliance) {
+	t.Helper()
+	until(t, readyWithin, "the start to come to something", func() bool {
+		select {
+		case <-a.done:
+			return true
+		default:
+			status, _ := s.readiness(t)
+			return status != 0
+		}
+	})
 }
 
 // arrived waits until all that was promised has.

@@ -79,6 +79,25 @@ type sending struct {
 	err  error
 }
 
+// finish waits for the last acknowledgements, and for their deliveries: the balance
+// says what is missing.
+func (s *sending) finish(t *testing.T, l *ledger) {
+	t.Helper()
+	s.stdin.Close()
+	select {
+	case <-s.done:
+	case <-time.After(finishWithin):
+		t.Fatalf("the sender has no answer to its last events after %s", finishWithin)
+	}
+	if s.err != nil {
+		t.Fatal(s.err)
+	}
+	select {
+	case <-l.settled:
+	case <-time.After(settleWithin):
+	}
+}
+
 // startSending starts the sender, which tells the ledger of every
 // acknowledgement.
 func startSending(t *testing.T, order orderToSend, l *ledger) *sending {

@@ -153,20 +153,7 @@ func TestNothingGrows(t *testing.T) {
 		}
 	}
 
-	sending.stdin.Close()
-	select {
-	case <-sending.done:
-	case <-time.After(finishWithin):
-		t.Fatalf("the sender has no answer to its last events after %s", finishWithin)
-	}
-	if sending.err != nil {
-		t.Fatal(sending.err)
-	}
-	select {
-	case <-l.settled:
-	case <-time.After(settleWithin):
-		// The balance says what is missing.
-	}
+	sending.finish(t, l)
 	nonePending(t, i)
 	a.stop(t)
 	checkIntegrity(t, i.database)
