@@ -282,7 +282,7 @@ func TestLogStaysUntilTheFileIsSynced(t *testing.T) {
 	lost := &scene{installation: install(t, s.binary, synced), inbox: s.inbox, promised: s.promised, keys: s.keys}
 	last := lost.start(t)
 	last.ready(t)
-	lost.remembered(t, size)
+	lost.remembered(t, "", size)
 	last.stop(t)
 	checkIntegrity(t, lost.database)
 
@@ -294,7 +294,7 @@ func TestLogStaysUntilTheFileIsSynced(t *testing.T) {
 	a.kill()
 	again := s.start(t)
 	again.ready(t)
-	s.remembered(t, size)
+	s.remembered(t, "", size)
 	again.stop(t)
 	checkIntegrity(t, s.database)
 }

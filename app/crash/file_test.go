@@ -311,7 +311,7 @@ func TestReaderAtAStartCostsNothing(t *testing.T) {
 	if err := reader.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	s.remembered(t, 1000)
+	s.remembered(t, "", 1000)
 	s.arrived(t)
 	a.stop(t)
 	checkIntegrity(t, s.database)
