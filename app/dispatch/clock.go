@@ -20,9 +20,11 @@ type clock struct {
 	// wall was the time when it was read last, and at the same by the monotonic
 	// clock.
 	wall, at time.Time
-	// setBack is what was noticed and is to be made good for; making says that it
-	// is being done.
-	setBack webhook.SetBack
+	// by is how much it was set back by, in all, as far as that is not made good for.
+	by time.Duration
+	// pending is what is being made good for; nil: nothing. It stays as it is when it
+	// is tried again, so that the store knows it. making says that it is being done.
+	pending *webhook.SetBack
 	making  bool
 	// again is when that is tried again, after it failed.
 	again time.Time
@@ -32,13 +34,13 @@ type clock struct {
 	lateBy time.Duration
 }
 
-// read reads the clock. Where it was set back again before the first time was made
+// read reads the clock. Where it was set back again before the first time is being made
 // good for, both count as one.
 func (c *clock) read(now time.Time) {
 	wall := now.Round(0) // without the monotonic clock
 	would := c.wall.Add(now.Sub(c.at))
-	if !c.at.IsZero() && would.Sub(wall) >= setBackBy && !c.wasSetBack() {
-		c.setBack.From = would
+	if by := would.Sub(wall); !c.at.IsZero() && by >= setBackBy {
+		c.by += by
 	}
 	c.wall, c.at = wall, now
 }
@@ -53,7 +55,8 @@ func (c *clock) ahead(id webhook.DeliveryID, at, now time.Time) {
 	}
 }
 
-func (c *clock) wasSetBack() bool { return !c.setBack.From.IsZero() }
+// wasSetBack reports whether that is not made good for yet.
+func (c *clock) wasSetBack() bool { return c.by > 0 || c.pending != nil && len(c.pending.Only) == 0 }
 
 // makeGood has the store bring forward what waits for a time that has been already.
 // What is only ready goes back there before, so as not to be left out; and no fetch
@@ -64,44 +67,48 @@ func (s *scheduler) makeGood(now time.Time) {
 	if c.making || s.idle != nil || now.Before(c.again) {
 		return
 	}
-	setBack := webhook.SetBack{From: now.Add(c.lateBy), To: now, Only: c.late}
+	if c.wasSetBack() && s.fetches > 0 {
+		return
+	}
 	switch {
-	case c.wasSetBack() && s.fetches == 0:
-		setBack.From, setBack.Only = c.setBack.From, nil
+	case c.pending != nil: // it has failed
+	case c.by > 0:
+		c.pending, c.by = &webhook.SetBack{From: now.Add(c.by), To: now}, 0
+		s.d.o.Logger.Warn("the clock was set back; what waited for a later time is brought forward by as much", "by", c.pending.From.Sub(now).Round(time.Millisecond))
+	case len(c.late) > 0:
+		c.pending = &webhook.SetBack{From: now.Add(c.lateBy), To: now, Only: c.late}
+		c.late, c.lateBy = nil, 0
+	default:
+		return
+	}
+	setBack := *c.pending
+	if len(setBack.Only) == 0 {
 		for _, l := range s.lanes {
 			s.spill(l)
 			for id := range l.known {
 				setBack.Held = append(setBack.Held, id)
 			}
 		}
-		s.d.o.Logger.Warn("the clock was set back; what waited for a later time is brought forward by as much", "by", setBack.From.Sub(now).Round(time.Millisecond))
-	case c.wasSetBack() || len(c.late) == 0:
-		return
 	}
-	c.making, c.late, c.lateBy = true, nil, 0
+	c.making = true
 	s.d.work.Go(func() {
 		backlog, err := s.d.o.Store.Backlog(s.d.attempts, setBack)
 		if err != nil && s.d.attempts.Err() == nil {
 			s.d.o.Logger.Error("cannot bring deliveries forward; trying again", "error", err)
 		}
-		s.post(func() { s.madeGood(&setBack, backlog, err) })
+		s.post(func() { s.madeGood(backlog, err) })
 	})
 }
 
 // madeGood takes up when deliveries are due now.
-func (s *scheduler) madeGood(done *webhook.SetBack, backlog map[webhook.SubscriberID]webhook.Backlog, err error) {
+func (s *scheduler) madeGood(backlog map[webhook.SubscriberID]webhook.Backlog, err error) {
 	c := &s.clock
 	c.making = false
-	switch {
-	case err != nil:
+	if err != nil {
 		c.again = time.Now().Add(retryFetch)
-		if len(done.Only) > 0 {
-			c.late, c.lateBy = append(c.late, done.Only...), max(c.lateBy, done.From.Sub(done.To))
-		}
 		return
-	case len(done.Only) == 0:
-		c.setBack = webhook.SetBack{}
 	}
+	c.pending = nil
 	for id, b := range backlog {
 		s.backlog(id, b)
 	}

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unsafe"
 
@@ -37,8 +39,8 @@ func TestClockNoticesOnlyThatItWasSetBack(t *testing.T) {
 		if watch.wasSetBack() != c.back {
 			t.Errorf("%s: noticed %t", name, watch.wasSetBack())
 		}
-		if by := watch.setBack.From.Sub(watch.wall); c.back && by != -c.wall {
-			t.Errorf("%s: by %s", name, by)
+		if c.back && watch.by != -c.wall {
+			t.Errorf("%s: by %s", name, watch.by)
 		}
 	}
 }
@@ -162,4 +164,56 @@ func TestNothingWaitsForATimeThatHasBeen(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A forgetful store cannot answer for a while.
+type forgetful struct {
+	webhook.Store
+	fails int
+	asked chan webhook.SetBack
+}
+
+func (f *forgetful) Backlog(ctx context.Context, clock webhook.SetBack) (map[webhook.SubscriberID]webhook.Backlog, error) {
+	f.asked <- clock
+	if f.fails--; f.fails >= 0 {
+		return nil, errors.New("the disk has failed")
+	}
+	return nil, nil
+}
+
+// TestWhatIsMadeGoodLateIsMadeGoodAsItWas has the store fail for a minute: what the
+// clock was set back by is no less by then.
+func TestWhatIsMadeGoodLateIsMadeGoodAsItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const tries = 60
+		store := &forgetful{fails: tries, asked: make(chan webhook.SetBack, tries+3)}
+		d := New(Options{Store: store, Logger: slog.New(slog.DiscardHandler), Concurrency: 1, MaxInFlight: 1})
+		go d.scheduler.run()
+		defer d.scheduler.stop()
+		time.Sleep(2 * tick)
+		begun := time.Now()
+		setBack := func(by time.Duration) {
+			d.scheduler.post(func() { d.scheduler.clock.wall = d.scheduler.clock.wall.Add(by) })
+		}
+		setBack(10 * time.Second)
+		time.Sleep(tick)
+		setBack(5 * time.Second) // meanwhile
+		time.Sleep(2 * time.Minute)
+		close(store.asked)
+		var asked []webhook.SetBack
+		for setBack := range store.asked {
+			asked = append(asked, setBack)
+		}
+		if len(asked) != tries+2 {
+			t.Fatalf("asked %d times, want %d", len(asked), tries+2)
+		}
+		for i, setBack := range asked[:tries+1] {
+			if !setBack.From.Equal(asked[0].From) || setBack.From.Sub(setBack.To) != 10*time.Second || setBack.To.Sub(begun) > 2*tick {
+				t.Errorf("try %d: from %s to %s", i+1, setBack.From, setBack.To)
+			}
+		}
+		if last := asked[tries+1]; last.From.Sub(last.To) != 5*time.Second {
+			t.Errorf("the second: from %s to %s", last.From, last.To)
+		}
+	})
 }

@@ -41,7 +41,8 @@ type Store interface {
 	// first of them are due. Before that it makes good for a clock that was set
 	// back, which would keep them waiting for a time that has been already: they
 	// become due as much sooner, though not before it is now. Where it is to find out
-	// by itself whether the clock was set back, it makes good for that once only.
+	// by itself whether the clock was set back, it makes good for that once only; and so
+	// it does where it is told so, if it is told again in the same words.
 	Backlog(ctx context.Context, clock SetBack) (map[SubscriberID]Backlog, error)
 
 	// Resend makes deliveries due, with their whole schedule before them: the

@@ -26,16 +26,17 @@ const (
 // becomes due before now.
 func (s *Store) bringForward(ctx context.Context, b webhook.SetBack) error {
 	from, to := millis(b.From), millis(b.To)
+	done, err := s.madeGood(ctx)
+	if err != nil {
+		return err
+	}
 	if b.From.IsZero() {
-		latest, err := s.latest(ctx)
-		if err != nil {
+		if from, err = s.latest(ctx); err != nil || from <= done {
 			return err
 		}
-		done, err := s.madeGood(ctx)
-		if err != nil || latest <= done {
-			return err
-		}
-		from = latest
+	}
+	if from == done { // it is asked for again
+		return nil
 	}
 	if from <= to { // it is as late again by now
 		return nil

@@ -141,10 +141,11 @@ func testSetBack(t *testing.T, open Open) {
 	want("set back before the start", webhook.SetBack{To: start, Held: []webhook.DeliveryID{held.Deliveries[0].ID}}, 0, time.Minute, hours-time.Second)
 	want("asked once more, as after a restart", webhook.SetBack{To: start.Add(time.Second)}, 0, time.Minute, hours-time.Second)
 	want("set back by an hour more, while running", webhook.SetBack{From: start, To: start.Add(-time.Hour)}, -time.Hour, time.Minute-time.Hour, hours-time.Hour-time.Second)
+	want("told so again, as after an answer that was lost", webhook.SetBack{From: start, To: start.Add(-time.Hour)}, -time.Hour, time.Minute-time.Hour, hours-time.Hour-time.Second)
 	want("made good for when it was later already", webhook.SetBack{From: start.Add(-2 * time.Hour), To: start.Add(-time.Hour)},
 		-time.Hour, time.Minute-time.Hour, hours-time.Hour-time.Second)
-	want("of one only", webhook.SetBack{From: start, To: start.Add(-2 * time.Hour), Only: []webhook.DeliveryID{made.Deliveries[0].ID}},
-		-2*time.Hour, time.Minute-time.Hour, hours-time.Hour-time.Second)
+	want("of one only", webhook.SetBack{From: start.Add(-time.Hour), To: start.Add(-3 * time.Hour), Only: []webhook.DeliveryID{made.Deliveries[0].ID}},
+		-3*time.Hour, time.Minute-time.Hour, hours-time.Hour-time.Second)
 	// What is stored at a later time than any before counts again.
 	accept(t, s, event(s, "4", later.Add(time.Hour), subscriber(t, s)))
 	_, err := s.Backlog(ctx, webhook.SetBack{To: start})
