@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,12 +142,20 @@ func (b *bulk) rateFlag(cmd *cobra.Command) {
 	cmd.Flags().Float64Var(&b.rate, "rate", 0, "send so many in a second at most (default: all at once)")
 }
 
+// checkRate refuses what is no number of things in a second.
+func checkRate(rate float64) error {
+	if !(rate >= 0) || math.IsInf(rate, 1) {
+		return fmt.Errorf("--rate %v is no number from 0 on", rate)
+	}
+	return nil
+}
+
 // selected reads the words: they are ids where all of them begin with the
 // prefix, and a query otherwise. There must be ids, or a filter, or --all, so
 // that a forgotten word never means everything.
 func selected[F comparable](b *bulk, things, prefix string, words []string, filter *F, query *string) (ids []string, err error) {
-	if b.rate < 0 {
-		return nil, fmt.Errorf("--rate %v is negative", b.rate)
+	if err := checkRate(b.rate); err != nil {
+		return nil, err
 	}
 	if slices.ContainsFunc(words, func(word string) bool { return !strings.HasPrefix(word, prefix) }) {
 		*query = strings.Join(words, " ")

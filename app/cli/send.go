@@ -93,11 +93,12 @@ func (s *sender) run(cmd *cobra.Command, args []string) error {
 	if !slices.Contains(sandbox.Signings(), sandbox.Signing(s.signing)) {
 		return fmt.Errorf("--signature is header, body, none or wrong, not %q", s.signing)
 	}
+	if err := checkRate(s.rate); err != nil {
+		return err
+	}
 	switch {
 	case s.count < 1:
 		return fmt.Errorf("--count %d: send at least one", s.count)
-	case s.rate < 0:
-		return fmt.Errorf("--rate %v is negative", s.rate)
 	case s.rate > 0 && s.count == 1:
 		return errors.New("--rate goes with --count")
 	}

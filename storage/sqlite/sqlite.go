@@ -144,6 +144,9 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		}
 	}
 	if err != nil {
+		if s.readers != nil {
+			s.readers.Close()
+		}
 		s.writer.close()
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}

@@ -16,8 +16,9 @@ const (
 	lookEvery   = time.Second
 	expireEvery = time.Minute
 	// passEvery is how often the search for what has expired begins at the oldest
-	// event again, or a tenth of the retention if that is shorter. In between it goes on where it was: what stands before that is
-	// what was pending then, and there may be very much of it.
+	// event again, or a tenth of the retention if that is shorter. In between it goes
+	// on where it was: what stands before that is what was pending then, and there may
+	// be very much of it.
 	passEvery = time.Hour
 	// expireLooks is how many events one query looks at.
 	expireLooks = 500
