@@ -434,9 +434,19 @@ func (r *readiness) ready(ctx context.Context) error {
 	defer r.mu.Unlock()
 	if time.Since(r.asked) >= readyFor {
 		r.err, r.asked, r.warnings = r.check(ctx), time.Now(), nil
-		if stats, err := r.stats(ctx, webhook.StatsQuery{}); err == nil && stats.LogHeld {
-			r.warnings = []string{fmt.Sprintf("storage.path has a write-ahead log of %d MB, which cannot be emptied while another program reads the database: end that",
-				stats.LogBytes/1e6)}
+		stats, err := r.stats(ctx, webhook.StatsQuery{})
+		if err != nil {
+			return r.err
+		}
+		if stats.LogHeld {
+			r.warnings = append(r.warnings, fmt.Sprintf("storage.path has a write-ahead log of %d MB, which cannot be emptied while another program reads the database: end that",
+				stats.LogBytes/1e6))
+		}
+		if stats.LogFault != "" {
+			r.warnings = append(r.warnings, fmt.Sprintf("storage.path cannot take what its write-ahead log of %d MB holds, which keeps it: %s", stats.LogBytes/1e6, stats.LogFault))
+		}
+		if stats.UpkeepFault != "" {
+			r.warnings = append(r.warnings, "storage.retention and storage.max_size may not be kept to: "+stats.UpkeepFault)
 		}
 	}
 	return r.err

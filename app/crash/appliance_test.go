@@ -28,8 +28,7 @@ const (
 	// concurrency is how many requests are in flight to one subscriber.
 	concurrency = 10
 	// open is how many attempts to one subscriber may have begun without being
-	// recorded, which is how many deliveries are in memory: those are what a kill has
-	// made again.
+	// recorded: those are what a kill has made again.
 	open = 128
 )
 
@@ -112,6 +111,8 @@ type installation struct {
 	log      *os.File
 	// prepare, if not nil, changes how a process is started.
 	prepare func(*exec.Cmd)
+	// retention is that of the configuration.
+	retention string
 	// lives counts the appliances started so far.
 	lives int
 }
@@ -133,7 +134,7 @@ func install(t *testing.T, binary, dir string) *installation {
 	}
 	i := &installation{
 		binary: binary, config: filepath.Join(short, "config.toml"), database: filepath.Join(dir, "pintle.db"),
-		inbound: freeAddress(t), log: log,
+		inbound: freeAddress(t), log: log, retention: "720h",
 	}
 	t.Cleanup(func() {
 		log.Close()
@@ -150,6 +151,7 @@ func (i *installation) configure(t *testing.T, more string) {
 	t.Helper()
 	text := fmt.Sprintf(`[storage]
 path = %q
+retention = %q
 [inbound]
 listen = %q
 secret = %q
@@ -161,7 +163,7 @@ retries = 90
 [admin]
 listen = ""
 socket = %q
-%s`, i.database, i.inbound, senderSecret, concurrency, i.socket(), more)
+%s`, i.database, i.retention, i.inbound, senderSecret, concurrency, i.socket(), more)
 	if err := os.WriteFile(i.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net/http"
 	"os"
@@ -97,9 +96,14 @@ type breakage struct {
 	log string
 }
 
-// breaks begins the breakage: the calls for these files fail with the error, until it
-// is mended.
-func (a *appliance) breaks(t *testing.T, calls, fault string, files ...string) *breakage {
+// breaks begins the breakage: the calls for the database, its write-ahead log, or the
+// file by which room is looked for fail with the error, until it is mended.
+func (a *appliance) breaks(t *testing.T, calls, fault string) *breakage {
+	t.Helper()
+	return a.breaksFor(t, calls, fault, a.database, a.database+"-wal", a.database+"-room")
+}
+
+func (a *appliance) breaksFor(t *testing.T, calls, fault string, files ...string) *breakage {
 	t.Helper()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
@@ -171,15 +175,15 @@ func (b *breakage) mend(t *testing.T) (failed int) {
 func TestNothingIsAcknowledgedThatTheDiskRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		calls, fault string
-		says         string
-		full         bool
+		status       int
+		error, says  string
 	}{
-		"sync fails":                         {calls: "fsync,fdatasync", fault: "EIO", says: "the disk has failed to make durable"},
-		"write fails":                        {calls: "pwrite64,write", fault: "EIO", says: "the disk has failed to write"},
-		"write to what has become read-only": {calls: "pwrite64,write,fsync,fdatasync,ftruncate", fault: "EROFS", says: "the disk has failed to write"},
-		// SQLite takes this for a broken disk, and tells no more.
-		"sync finds no room": {calls: "fsync,fdatasync", fault: "ENOSPC", says: "the disk has failed to make durable"},
-		"quota is used up":   {calls: "pwrite64,write", fault: "EDQUOT", says: "storage is full", full: true},
+		"sync fails":                         {"fsync,fdatasync", "EIO", http.StatusInternalServerError, "internal_error", "the disk has failed to make durable"},
+		"write fails":                        {"pwrite64,write", "EIO", http.StatusInternalServerError, "internal_error", "the disk has failed to write"},
+		"write to what has become read-only": {"pwrite64,write,fsync,fdatasync,ftruncate", "EROFS", http.StatusInternalServerError, "internal_error", "the disk has failed to write"},
+		// SQLite takes these for a broken disk, and tells no more.
+		"sync finds no room": {"fsync,fdatasync", "ENOSPC", http.StatusInsufficientStorage, "storage_full", "storage is full"},
+		"quota is used up":   {"pwrite64,write", "EDQUOT", http.StatusInsufficientStorage, "storage_full", "storage is full"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -194,13 +198,9 @@ func TestNothingIsAcknowledgedThatTheDiskRefused(t *testing.T) {
 			synced := t.TempDir()
 			copyDatabase(t, dir, synced)
 
-			b := a.breaks(t, c.calls, c.fault, s.database, s.database+"-wal", s.database+".room")
-			status, fault := http.StatusInternalServerError, "internal_error"
-			if c.full {
-				status, fault = http.StatusInsufficientStorage, "storage_full"
-			}
+			b := a.breaks(t, c.calls, c.fault)
 			for n := range 10 {
-				if r := s.post(t, fmt.Sprintf("broken-%d", n), 1000); r.status != status || r.Error != fault {
+				if r := s.post(t, fmt.Sprintf("broken-%d", n), 1000); r.status != c.status || r.Error != c.error || (r.header.Get("Retry-After") != "") != (c.status == http.StatusInsufficientStorage) {
 					t.Errorf("answer %d %s: %s", r.status, r.Error, r.Message)
 				}
 			}
@@ -211,9 +211,6 @@ func TestNothingIsAcknowledgedThatTheDiskRefused(t *testing.T) {
 			t.Logf("%d system calls have failed", failed)
 			if failed == 0 {
 				t.Error("no system call has failed")
-			}
-			if _, err := os.Stat(s.database + ".room"); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("what was tried is left behind: %v", err)
 			}
 
 			until(t, arriveWithin, "events to be accepted again", func() bool { return s.post(t, "first", 1000).status == http.StatusOK })
@@ -245,56 +242,72 @@ func TestNothingIsAcknowledgedThatTheDiskRefused(t *testing.T) {
 	}
 }
 
-// TestLogStaysUntilTheFileIsSynced has the disk refuse to make the file durable that the
-// log is moved into. What is in the log is acknowledged, and goes on being so.
-func TestLogStaysUntilTheFileIsSynced(t *testing.T) {
-	const size = 700 << 10
+// TestLogKeepsWhatTheFileDidNotTake has syncs of the file fail, and those of its
+// write-ahead log not: what is accepted is safe there, but cannot be moved.
+func TestLogKeepsWhatTheFileDidNotTake(t *testing.T) {
 	dir := t.TempDir()
 	s := newScene(t, dir)
 	a := s.begin(t)
-	s.accept(t, "before", 3, size)
+	s.accept(t, "before", 5, 1000)
 	s.arrived(t)
-	nonePending(t, s.installation)
-	synced := t.TempDir()
-	copyDatabase(t, dir, synced)
-
-	b := a.breaks(t, "fsync,fdatasync", "EIO", s.database)
-	s.accept(t, "meanwhile", 40, size)
-	until(t, arriveWithin, "the log to name the fault", func() bool {
-		s.readiness(t) // which writes, so that it is tried again
-		return strings.Contains(s.logEnd(), "the disk has failed to make durable what was written")
-	})
-	s.accept(t, "after", 10, size)
-	s.arrived(t)
-	nonePending(t, s.installation)
-
-	// Had the power gone, what the disk has of the file for sure is what it had before.
-	wal, err := os.ReadFile(s.database + "-wal")
-	if err == nil {
-		err = os.WriteFile(filepath.Join(synced, "pintle.db-wal"), wal, 0o600)
-	}
+	synced, err := os.ReadFile(s.database)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if failed := b.mend(t); failed == 0 {
-		t.Error("no system call has failed")
+	b := a.breaksFor(t, "fsync,fdatasync", "EIO", s.database)
+	// The log is moved every 16 MiB, and to begin anew from 32 on.
+	const events, size = 400, 100_000
+	s.accept(t, "broken", events, size)
+	s.arrived(t)
+	nonePending(t, s.installation)
+	words := []string{"cannot take what its write-ahead log", "the disk has failed to make durable"}
+	var text string
+	until(t, arriveWithin, "/readyz to say it", func() bool {
+		var status int
+		status, text = s.readiness(t)
+		return status == http.StatusOK && strings.Contains(text, words[0]) && strings.Contains(text, words[1])
+	})
+	t.Logf("degraded: %s", strings.TrimSpace(text))
+	if log := s.logEnd(); !strings.Contains(log, "move the write-ahead log into the file: the disk has failed to make durable") {
+		t.Error("the log does not say it")
 	}
-	lost := &scene{installation: install(t, s.binary, synced), inbox: s.inbox, promised: s.promised, keys: s.keys}
-	last := lost.start(t)
-	last.ready(t)
-	lost.remembered(t, "", size)
-	last.stop(t)
-	checkIntegrity(t, lost.database)
+	info, err := os.Stat(s.database + "-wal")
+	if err != nil || info.Size() < events*size {
+		t.Errorf("the write-ahead log does not have all that was accepted: %v, %v", info, err)
+	}
+	s.keys = s.keys[5:]
 
+	// The power goes, and of the file there is what was synced.
+	lost := t.TempDir()
+	copyDatabase(t, dir, lost)
+	if err := os.WriteFile(filepath.Join(lost, "pintle.db"), synced, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(lost, "pintle.db-shm")); err != nil {
+		t.Fatal(err)
+	}
+	again := &scene{installation: install(t, s.binary, lost), inbox: s.inbox, promised: s.promised, keys: s.keys}
+	last := again.start(t)
+	last.ready(t)
+	again.remembered(t, "", size)
+	last.stop(t)
+	checkIntegrity(t, again.database)
+
+	// Or the disk is mended.
+	if failed := b.mend(t); failed == 0 {
+		t.Error("no sync has failed")
+	}
 	until(t, arriveWithin, "the log to be moved", func() bool {
-		s.readiness(t)
-		info, err := os.Stat(s.database)
-		return err == nil && info.Size() > 50*size
+		_, text := s.readiness(t)
+		return !strings.Contains(text, words[0])
 	})
 	a.kill()
-	again := s.start(t)
-	again.ready(t)
+	a = s.start(t)
+	a.ready(t)
 	s.remembered(t, "", size)
-	again.stop(t)
+	if n := s.repeats(); n > 0 {
+		t.Errorf("%d deliveries came again", n)
+	}
+	a.stop(t)
 	checkIntegrity(t, s.database)
 }

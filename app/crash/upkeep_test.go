@@ -1,95 +1,121 @@
 package crash
 
 import (
-	"bytes"
 	"database/sql"
-	"net/http"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
-// TestReaderThatKeepsTheLogIsToldOf: the write-ahead log cannot be emptied while
-// somebody reads an old state of the file, and grows. Whoever runs the appliance is
-// told, before the disk is full, and told no more once it is over.
-func TestReaderThatKeepsTheLogIsToldOf(t *testing.T) {
-	const warning = "write-ahead log"
-	s := newScene(t, openDir(t))
+// warns waits until /readyz, which says 200, has a warning with the words, or has none
+// any more. The doctor has the same.
+func (s *scene) warns(t *testing.T, words string, want bool) {
+	t.Helper()
+	var text string
+	until(t, arriveWithin, "a warning with the words "+words+" to come or go", func() bool {
+		var status int
+		status, text = s.readiness(t)
+		return status == 200 && strings.Contains(text, words) == want
+	})
+	t.Logf("/readyz says %s", strings.TrimSpace(text))
+	out, err := s.command(t.Context(), "doctor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := false
+	for line := range strings.Lines(out) {
+		said = said || strings.Contains(line, `"warning"`) && strings.Contains(line, words)
+	}
+	if said != want {
+		t.Errorf("the doctor says it: %t, want %t\n%s", said, want, out)
+	}
+}
+
+// other opens the database as another program does.
+func (s *scene) other(t *testing.T) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", s.database+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func TestProgramThatKeepsTheLogIsNamed(t *testing.T) {
+	s := newScene(t, t.TempDir())
 	a := s.begin(t)
-	db, err := sql.Open("sqlite", "file:"+s.database+"?mode=ro")
+	s.accept(t, "first", 1, 1000)
+	tx, err := s.other(t).Begin()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
-	reader, err := db.Begin()
-	if err != nil {
+	defer tx.Rollback()
+	var n int
+	if err := tx.QueryRow(`SELECT count(*) FROM events`).Scan(&n); err != nil {
 		t.Fatal(err)
 	}
-	defer reader.Rollback()
-	var events int
-	if err := reader.QueryRow(`SELECT count(*) FROM events`).Scan(&events); err != nil {
+	const words = "cannot be emptied while another program reads the database"
+	s.accept(t, "more", 700, 100_000) // the log may have 64 MiB
+	s.warns(t, words, true)
+	if !strings.Contains(s.logEnd(), "another program reads the database, so that its write-ahead log cannot be emptied") {
+		t.Error("the log does not say it")
+	}
+	if err := tx.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	s.accept(t, "large", 110, 700<<10)
-	warned := func() bool {
-		status, text := s.readiness(t)
-		if status != http.StatusOK {
-			t.Fatalf("not ready: %d %s", status, text)
-		}
-		return strings.Contains(text, warning)
-	}
-	until(t, arriveWithin, "/readyz to warn", warned)
-	if said, err := s.command(t.Context(), "doctor"); err != nil || !strings.Contains(said, warning) {
-		t.Errorf("doctor does not warn: %v\n%s", err, said)
-	}
-	if err := reader.Rollback(); err != nil {
-		t.Fatal(err)
-	}
-	until(t, arriveWithin, "/readyz to stop warning", func() bool { return !warned() })
-	if said, err := s.command(t.Context(), "doctor"); err != nil || strings.Contains(said, warning) {
-		t.Errorf("doctor still warns: %v\n%s", err, said)
+	s.warns(t, words, false)
+	if info, err := os.Stat(s.database + "-wal"); err != nil || info.Size() > 32<<20 {
+		t.Errorf("the log is not emptied: %v, %v", info, err)
 	}
 	s.arrived(t)
 	a.stop(t)
 }
 
-// TestRetentionIsTakenFromTheConfigurationWhileRunning: what has ended goes, and
-// what is pending stays, whatever its age.
-func TestRetentionIsTakenFromTheConfigurationWhileRunning(t *testing.T) {
-	s := newScene(t, openDir(t))
-	a := s.begin(t)
-	s.accept(t, "old", 20, 100)
-	s.arrived(t)
-	nonePending(t, s.installation)
-	s.inbox.fail(true)
-	s.accept(t, "pending", 5, 100)
-	kept := func() int {
-		t.Helper()
-		listed, err := s.command(t.Context(), "events", "list", "--limit", "100")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.Count(listed, "\n")
-	}
-	if n := kept(); n != 25 {
-		t.Fatalf("%d events are kept before, want 25", n)
-	}
-	text, err := os.ReadFile(s.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text = bytes.Replace(text, []byte("[storage]\n"), []byte("[storage]\nretention = \"1ms\"\n"), 1)
-	if err := os.WriteFile(s.config, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+// reload changes the configuration by these lines, and has the appliance read it.
+func (a *appliance) reload(t *testing.T, more string) {
+	t.Helper()
+	a.configure(t, more)
 	if err := a.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	// What is due is looked for whenever something is written, which the attempts are.
-	until(t, arriveWithin, "what has ended to go", func() bool { return kept() == 5 })
-	s.inbox.fail(false)
+}
+
+// TestRetentionIsReloadedAndSaysWhenItIsNotKeptTo has a trigger, as whoever works on the
+// file could leave one behind, keep events from being deleted.
+func TestRetentionIsReloadedAndSaysWhenItIsNotKeptTo(t *testing.T) {
+	s := newScene(t, t.TempDir())
+	a := s.begin(t)
+	s.accept(t, "old", 10, 1000)
 	s.arrived(t)
+	nonePending(t, s.installation)
+	finished := time.Now()
+	other := s.other(t)
+	if _, err := other.Exec(`CREATE TRIGGER keep BEFORE DELETE ON events BEGIN SELECT raise(ABORT, 'kept by a trigger'); END`); err != nil {
+		t.Fatal(err)
+	}
+	const words = "storage.retention and storage.max_size may not be kept to"
+	s.warns(t, words, false)
+	// What was too young at the first look is not looked at again before a minute.
+	until(t, arriveWithin, "the events to be older than a second", func() bool { return time.Since(finished) > 1500*time.Millisecond })
+	s.retention = "1s"
+	a.reload(t, "")
+	s.warns(t, words, true)
+	if _, err := other.Exec(`DROP TRIGGER keep`); err != nil {
+		t.Fatal(err)
+	}
+	s.warns(t, words, false)
+	until(t, arriveWithin, "what is old to go", func() bool {
+		// The file is looked after while it is written to, as this does.
+		s.readiness(t)
+		var n int
+		if err := other.QueryRow(`SELECT count(*) FROM events`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n == 0
+	})
 	a.stop(t)
 	checkIntegrity(t, s.database)
 }

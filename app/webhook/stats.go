@@ -111,6 +111,12 @@ type Stats struct {
 	// LogHeld says that the log has grown and cannot be emptied, since another
 	// process reads the store.
 	LogHeld bool
+	// LogFault is why what is in the log could not be moved out of it; empty: it
+	// could. Nothing is lost meanwhile, but the log grows.
+	LogFault string
+	// UpkeepFault is why what is too old cannot be deleted, room be made or given
+	// back; empty: it can.
+	UpkeepFault string
 	// OldestEvent is when the first event was received that is kept; zero: there
 	// is none.
 	OldestEvent time.Time

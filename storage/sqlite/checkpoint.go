@@ -51,14 +51,19 @@ type checkpointer struct {
 	stop    context.CancelFunc
 	ended   chan struct{}
 
-	held atomic.Bool // see [Upkeep]
+	held  atomic.Bool            // see [Upkeep]
+	fault atomic.Pointer[string] // why the log could not be moved at the last try; nil: it could
 
 	// Only the goroutine of run uses these.
+	faults  int       // in a row
 	tries   int       // in a row that were in vain
 	moved   int       // pages at the last of them
 	next    time.Time // when to try again
 	nextLen int       // when to try without waiting, in pages
 }
+
+// A logState is how many pages the log has, and how many of those are in the file.
+type logState struct{ pages, moved int }
 
 func openCheckpointer(s *Store, o Options) (*checkpointer, error) {
 	db, err := sql.Open("sqlite", dbfile.DSN(s.path, "_pragma=busy_timeout(0)", "_pragma=synchronous("+o.Synchronous+")", "_pragma=trusted_schema(0)"))
@@ -84,9 +89,9 @@ func (c *checkpointer) close() error {
 func (c *checkpointer) run() {
 	defer close(c.ended)
 	for {
-		// What could not be emptied is tried again though nothing is written.
+		// What has failed is tried again though nothing is written.
 		var again <-chan time.Time
-		if c.tries > 0 {
+		if c.tries > 0 || c.fault.Load() != nil {
 			again = time.After(max(logEvery, time.Until(c.next)))
 		}
 		select {
@@ -104,19 +109,25 @@ func (c *checkpointer) run() {
 			return
 		}
 		if c.report != nil && (err != nil || held != c.held.Load()) {
-			c.report(Upkeep{LogHeld: c.held.Load(), LogBytes: int64(log.pages) * c.s.writer.pageSize, Err: err})
+			c.report(Upkeep{LogHeld: c.held.Load(), LogBytes: int64(log.pages) * dbfile.PageSize, Err: err})
 		}
-		if err != nil && !rest(c.stopped, lookEvery) {
+		if err == nil {
+			c.faults = 0
+			continue
+		}
+		// What is tried after a failed sync keeps the writer busy; see pass.
+		if !rest(c.stopped, min(lookEvery<<c.faults, logRetryMost)) {
 			return
 		}
+		c.faults = min(c.faults+1, 10)
 	}
 }
 
 // tend does what there is to do for the log, and returns how it is then.
 func (c *checkpointer) tend() (logState, error) {
-	_, log, err := checkpoint(c.stopped, c.db, "noop")
+	log, err := c.look()
 	if err == nil && log.pages-log.moved >= movePages && !time.Now().Before(c.next) {
-		log, err = c.move()
+		log, err = c.pass()
 	}
 	if err != nil {
 		return log, err
@@ -130,7 +141,7 @@ func (c *checkpointer) tend() (logState, error) {
 		return c.insist()
 	case !large && log.pages >= c.nextLen:
 		// What was written meanwhile is little.
-		if log, err = c.move(); err != nil {
+		if log, err = c.pass(); err != nil {
 			return log, err
 		}
 		begun, log, err := c.begin("restart", 0)
@@ -179,9 +190,30 @@ func (c *checkpointer) emptied() {
 	c.held.Store(false)
 }
 
-// move moves what is in the log, beside the writer and without waiting for anybody.
-func (c *checkpointer) move() (logState, error) {
-	_, log, err := c.s.writer.moveLog(c.stopped, c.db, "passive")
+// look returns how the log is.
+func (c *checkpointer) look() (logState, error) {
+	log, _, err := checkpoint(c.stopped, c.db, "noop")
+	if err != nil {
+		err = fmt.Errorf("look at the write-ahead log: %w", dbfile.Translate(err))
+	}
+	return log, err
+}
+
+// pass moves what can be moved without waiting for anybody, beside the writer. Not so
+// after a sync that has failed: what is moved while nothing is written is synced.
+func (c *checkpointer) pass() (log logState, err error) {
+	m := &c.s.writer.mover
+	if m.suspects() {
+		_, log, err = c.begin("passive", 0)
+		return log, err
+	}
+	m.mu.Lock()
+	_, log, err = m.move(c.stopped, c.db, "passive")
+	m.mu.Unlock()
+	if err != nil {
+		err = fmt.Errorf("move the write-ahead log into the file: %w", dbfile.Translate(err))
+	}
+	c.tell(err)
 	return log, err
 }
 
@@ -192,16 +224,42 @@ func (c *checkpointer) begin(mode string, wait time.Duration) (begun bool, log l
 		return false, log, err
 	}
 	ctx := context.Background()
-	err = c.s.writer.apart("begin the write-ahead log anew", func(conn *sql.Conn) error {
+	err = c.s.writer.apart("move the write-ahead log into the file", func(conn *sql.Conn) error {
 		if _, err := conn.ExecContext(ctx, fmt.Sprintf(`PRAGMA busy_timeout = %d`, wait.Milliseconds())); err != nil {
 			return err
 		}
-		busy, state, err := c.s.writer.moveLog(ctx, conn, mode)
-		begun, log = err == nil && !busy, state
+		busy, now, err := c.s.writer.move(mode)
+		begun, log = err == nil && !busy, now
 		_, err2 := conn.ExecContext(ctx, `PRAGMA busy_timeout = `+busyTimeout)
 		return errors.Join(err, err2)
 	})
+	c.tell(err)
 	return begun, log, err
+}
+
+// tell notes why the log cannot be moved, save when the end cuts it short.
+func (c *checkpointer) tell(err error) {
+	if c.stopped.Err() == nil {
+		note(&c.fault, err)
+	}
+}
+
+// note keeps what an error says, or that there is none.
+func note(fault *atomic.Pointer[string], err error) {
+	if err == nil {
+		fault.Store(nil)
+		return
+	}
+	text := err.Error()
+	fault.Store(&text)
+}
+
+// noted is what note keeps; empty: there is no error.
+func noted(fault *atomic.Pointer[string]) string {
+	if text := fault.Load(); text != nil {
+		return *text
+	}
+	return ""
 }
 
 // wake fills the one slot of the channel.

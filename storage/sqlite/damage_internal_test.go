@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"database/sql"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -75,9 +74,9 @@ func TestFileGivesBackWhatALogWasMovedIntoInVain(t *testing.T) {
 	if err := os.WriteFile(path, make([]byte, 3*dbfile.PageSize), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := &writer{path: path}
+	m := &mover{path: path}
 	for _, c := range []struct{ before, after int64 }{{4 * dbfile.PageSize, 3 * dbfile.PageSize}, {2 * dbfile.PageSize, 2 * dbfile.PageSize}} {
-		if err := w.giveBack(c.before); err != nil || sizeOf(t, path) != c.after {
+		if err := m.giveBack(c.before); err != nil || sizeOf(t, path) != c.after {
 			t.Errorf("given back to %d: %d bytes, %v", c.before, sizeOf(t, path), err)
 		}
 	}
@@ -118,56 +117,86 @@ func TestReaderFromOutsideDoesNotKeepAStartUp(t *testing.T) {
 	}
 }
 
-// TestReaderOfTheNewestStateCostsNothing: all of the log can be moved into the file then,
-// which grows by it, and only the log cannot begin anew.
-func TestReaderOfTheNewestStateCostsNothing(t *testing.T) {
+// TestReaderFromOutsideBesideAStartTakesNothingAway has the reader be where the log of a
+// life before ends, so that all of it can be moved and yet it cannot begin anew.
+func TestReaderFromOutsideBesideAStartTakesNothingAway(t *testing.T) {
+	killed := filepath.Join(t.TempDir(), "pintle.db")
+	s := openBounded(t, killed, 0)
+	to := put(t, s)
+	for i := range 50 {
+		accept(t, s, large(s, fmt.Sprint(i), 20_000, to))
+	}
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	for _, suffix := range []string{"", "-wal"} {
+		content, err := os.ReadFile(killed + suffix)
+		must(t, err)
+		must(t, os.WriteFile(path+suffix, content, 0o600))
+	}
+	reader, err := sql.Open("sqlite", dbfile.DSN(path))
+	must(t, err)
+	defer reader.Close()
+	tx, err := reader.Begin()
+	must(t, err)
+	defer tx.Rollback()
+	var n int
+	must(t, tx.QueryRow(`SELECT count(*) FROM events`).Scan(&n))
+	s = openBounded(t, path, 0)
+	if n := len(kept(t, s)); n != 50 {
+		t.Errorf("%d events are kept, want 50", n)
+	}
+	must(t, tx.Rollback())
+	must(t, s.Close())
+	must(t, dbfile.Verify(t.Context(), path))
+}
+
+// TestWhatTheDiskMayHaveLostIsMovedAgain has the file be, after a sync that has failed,
+// as it was after the last one that did not: the kernel says once that it has lost what
+// was moved, and then holds it for written.
+func TestWhatTheDiskMayHaveLostIsMovedAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pintle.db")
 	s := openBounded(t, path, 0)
 	to := put(t, s)
-	for i := range 20 {
-		if _, err := s.Accept(t.Context(), []webhook.Accept{large(s, fmt.Sprint(i), 50_000, to)}); err != nil {
-			t.Fatal(err)
+	some := func(name string) {
+		for i := range 20 {
+			accept(t, s, large(s, fmt.Sprint(name, i), 20_000, to))
 		}
 	}
-	reader, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
-	if err != nil {
-		t.Fatal(err)
+	some("synced")
+	begun, _, err := s.log.begin("truncate", time.Second)
+	if err != nil || !begun {
+		t.Fatalf("begun %t, %v", begun, err)
 	}
+	synced, err := os.ReadFile(path)
+	must(t, err)
+	some("moved")
+	reader, err := sql.Open("sqlite", dbfile.DSN(path, "mode=ro"))
+	must(t, err)
 	defer reader.Close()
 	tx, err := reader.Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer tx.Rollback()
-	count := func() (n int) {
-		t.Helper()
-		if err := tx.QueryRow(`SELECT count(*) FROM events WHERE data LIKE '%x%'`).Scan(&n); err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	if n := count(); n != 20 {
-		t.Fatalf("%d events", n)
-	}
-	// As at a start; the writer is idle.
-	s.writer.suspect = true
-	if _, err := s.writer.conn.ExecContext(t.Context(), `PRAGMA busy_timeout = 100`); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Accept(t.Context(), []webhook.Accept{large(s, "refused", 50_000, to)}); !errors.Is(err, errLogIsRead) {
-		t.Errorf("a commit on a log that may be lost: %v", err)
-	}
-	if n := count(); n != 20 {
-		t.Errorf("the reader sees %d events", n)
+	var n int
+	must(t, tx.QueryRow(`SELECT count(*) FROM events`).Scan(&n))
+	some("left")
+	log, err := s.log.pass()
+	if err != nil || log.moved <= 0 || log.moved >= log.pages {
+		t.Fatalf("%d of %d pages are moved, %v", log.moved, log.pages, err)
 	}
 	must(t, tx.Rollback())
-	if _, err := s.Accept(t.Context(), []webhook.Accept{large(s, "last", 50_000, to)}); err != nil {
-		t.Error(err)
+
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	must(t, err)
+	t.Cleanup(func() { file.Close() }) // only at the end: it would take away SQLite's locks
+	_, err = file.WriteAt(append(synced, make([]byte, sizeOf(t, path)-int64(len(synced)))...), 0)
+	must(t, err)
+	s.writer.mover.suspect = true
+	begun, _, err = s.log.begin("truncate", time.Second)
+	if err != nil || !begun || sizeOf(t, path+"-wal") != 0 {
+		t.Fatalf("begun %t, %v, and the log has %d bytes", begun, err, sizeOf(t, path+"-wal"))
 	}
 	must(t, s.Close())
 	must(t, dbfile.Verify(t.Context(), path))
-	s = openBounded(t, path, 0)
-	if events := kept(t, s); len(events) != 21 {
-		t.Errorf("%d events are there, want 21", len(events))
+	if n := len(kept(t, openBounded(t, path, 0))); n != 60 {
+		t.Errorf("%d events are kept, want 60", n)
 	}
 }

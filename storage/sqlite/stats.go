@@ -26,7 +26,7 @@ func (s *Store) Stats(ctx context.Context, q webhook.StatsQuery) (webhook.Stats,
 	})
 	if err == nil {
 		stats.LogBytes, err = dbfile.Size(s.path + "-wal")
-		stats.LogHeld = s.log.held.Load()
+		stats.LogHeld, stats.LogFault, stats.UpkeepFault = s.log.held.Load(), noted(&s.log.fault), noted(&s.upkeep.fault)
 	}
 	if err != nil {
 		return webhook.Stats{}, fmt.Errorf("read statistics: %w", err)

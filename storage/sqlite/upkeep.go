@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/pintle/pintle/storage/sqlite/dbfile"
@@ -66,6 +67,8 @@ type upkeep struct {
 	stop    context.CancelFunc
 	ended   chan struct{}
 
+	fault atomic.Pointer[string] // what went wrong when the file was last looked after; nil: nothing did
+
 	// Only the goroutine of run uses these.
 	did          Upkeep
 	passAt       time.Time
@@ -124,7 +127,11 @@ func (u *upkeep) rest(d time.Duration) error {
 func (u *upkeep) look() {
 	u.did = Upkeep{LogHeld: u.s.log.held.Load()}
 	u.did.Err = errors.Join(u.expire(), u.makeRoom(), u.giveBack())
-	if u.report != nil && u.stopped.Err() == nil && (u.did.Err != nil || u.did.Events > 0 || u.did.Returned > 0) {
+	if u.stopped.Err() != nil {
+		return
+	}
+	note(&u.fault, u.did.Err)
+	if u.report != nil && (u.did.Err != nil || u.did.Events > 0 || u.did.Returned > 0) {
 		u.report(u.did)
 	}
 }

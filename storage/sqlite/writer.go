@@ -33,7 +33,6 @@ var errSpent = fmt.Errorf("%w: it holds as much as storage.max_size allows", web
 
 // writer owns the connection that writes, and commits in groups.
 type writer struct {
-	path       string
 	db         *sql.DB
 	conn       *sql.Conn
 	queries    map[string]*sql.Stmt   // only the goroutine of run uses it
@@ -52,8 +51,8 @@ type writer struct {
 	maxSize  int64 // see [Options]
 	spent    bool  // the file held as much after the last commit; likewise
 	pruning  pruning
-	suspect  bool       // see renewLog; likewise
-	moving   sync.Mutex // held while the log is moved into the file
+	suspect  bool // see renewLog; likewise
+	mover    mover
 	onCommit func(writes int, took time.Duration)
 	onFault  func(error) // told of what fails and concerns no write
 
@@ -92,7 +91,7 @@ func openWriter(ctx context.Context, path string, o Options, onFault func(error)
 		return nil, dbfile.Translate(err)
 	}
 	w := &writer{
-		path: path, db: db, conn: conn, queries: map[string]*sql.Stmt{}, statements: map[string]driver.Stmt{},
+		mover: mover{path: path}, db: db, conn: conn, queries: map[string]*sql.Stmt{}, statements: map[string]driver.Stmt{},
 		counts: newCounts(), untried: map[int64]int64{}, orders: map[int64]bool{},
 		unfiled: unfiled{capacity: keysInMemory, atOnce: keysAtOnce},
 		maxSize: o.MaxSize, onCommit: o.OnCommit, onFault: onFault,
@@ -176,12 +175,7 @@ func (w *writer) close() error {
 	}
 	close(w.queue)
 	<-w.ended
-	// What cannot be moved since somebody reads the log stays in it.
-	ctx := context.Background()
-	_, err := w.conn.ExecContext(ctx, fmt.Sprintf(`PRAGMA busy_timeout = %d`, readerPatience))
-	if err == nil {
-		_, _, err = w.moveLog(ctx, w.conn, "truncate")
-	}
+	err := w.moveLast()
 	for _, query := range w.queries {
 		query.Close()
 	}
@@ -237,7 +231,7 @@ func (w *writer) commit(group []*write) {
 	if len(group) == 0 {
 		return
 	}
-	err := w.transact(group)
+	err := w.explain(w.transact(group))
 	if err == nil || len(group) == 1 || errors.Is(err, webhook.ErrStorageFull) {
 		for _, job := range group {
 			job.answer(err)
@@ -265,11 +259,10 @@ func (job *write) answer(err error) {
 	job.done <- err
 }
 
-func (w *writer) transact(group []*write) (err error) {
-	defer func() { err = dbfile.WithoutRoom(w.path, err) }()
+func (w *writer) transact(group []*write) error {
 	begun := time.Now()
 	if err := w.renewLog(); err != nil {
-		return err
+		return dbfile.Translate(err)
 	}
 	tx := &transaction{w}
 	w.counts.reset()

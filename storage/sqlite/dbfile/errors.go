@@ -4,9 +4,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"syscall"
 
 	sqlitedriver "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -56,23 +53,8 @@ func SyncFailed(err error) bool {
 	return errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_IOERR_FSYNC || e.Code() == sqlite3.SQLITE_IOERR_DIR_FSYNC)
 }
 
-// roomMark stands in the name of the file by which [WithoutRoom] looks.
-const roomMark = ".room"
-
-// WithoutRoom gives an error of writing the file [webhook.ErrStorageFull] if it comes
-// from a quota that is used up. SQLite takes that for a broken disk and says no more,
-// so it is tried whether another file finds room.
-func WithoutRoom(path string, err error) error {
+// WriteFailed reports whether the error is that something could not be written.
+func WriteFailed(err error) bool {
 	var e *sqlitedriver.Error
-	if !errors.As(err, &e) || e.Code() != sqlite3.SQLITE_IOERR_WRITE {
-		return err
-	}
-	found := os.WriteFile(path+roomMark, make([]byte, PageSize), 0o600)
-	if removed := os.Remove(path + roomMark); !errors.Is(removed, fs.ErrNotExist) {
-		err = errors.Join(err, removed)
-	}
-	if errors.Is(found, syscall.EDQUOT) || errors.Is(found, syscall.ENOSPC) {
-		return fmt.Errorf("%w: %w: %w", webhook.ErrStorageFull, found, err)
-	}
-	return err
+	return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_IOERR_WRITE
 }
