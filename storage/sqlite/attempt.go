@@ -154,7 +154,7 @@ func nullBytes(b []byte) any {
 // Attempts returns the attempts of a delivery, the first one first.
 func (s *Store) Attempts(ctx context.Context, id webhook.DeliveryID) ([]webhook.Attempt, error) {
 	number, _ := s.ids.Parse(webhook.DeliveryPrefix, string(id))
-	attempts, err := list(ctx, s.readers, `SELECT number, started_at, duration, outcome, code, error, response_body,
+	attempts, err := read(ctx, s.readers, `SELECT number, started_at, duration, outcome, code, error, response_body,
 		remote_addr, request_header, response_header, dns, connect, tls, wait
 		FROM attempts WHERE delivery_id = ? ORDER BY number`, []any{number}, func(rows *sql.Rows) (webhook.Attempt, error) {
 		a, err := scanAttempt(rows)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,11 @@ const (
 	logWaitMost  = 200 * time.Millisecond
 	logRetry     = 500 * time.Millisecond
 	logRetryMost = 10 * time.Second
+	// shutWait is how long those of our own who read are waited for then, while no
+	// other begins. It is more than any read takes but a list, and the writer goes on.
+	// shutMost is how long a read waits for all of that at most.
+	shutWait = 500 * time.Millisecond
+	shutMost = shutWait + logWaitMost + 50*time.Millisecond
 	// readFor bounds a transaction of our own that reads, which would keep the log
 	// from being emptied too.
 	readFor = 5 * time.Second
@@ -38,8 +44,9 @@ const (
 // the log begins anew.
 //
 // The log begins anew only when nobody at all reads from it. While there is always
-// somebody, it grows, however short each reads. From some size on the writer
-// therefore holds still for as long as short readers take.
+// somebody, it grows, however short each reads. From some size on nobody of our own
+// therefore begins to read until the others have ended, and the writer holds still for
+// as long as short readers from outside take.
 type checkpointer struct {
 	s      *Store
 	db     *sql.DB
@@ -155,8 +162,9 @@ func (c *checkpointer) tend() (logState, error) {
 	return log, nil
 }
 
-// insist has the writer wait for readers. From the second try on none of our own
-// lists is being read: what is in the way then is somebody else.
+// insist has our own readers wait, and the writer for the others. From the second try
+// on none of our own lists is being read: what is in the way then, if none of our own
+// reads at all, is somebody else.
 func (c *checkpointer) insist() (logState, error) {
 	if c.tries > 0 {
 		for range cap(c.s.lists) {
@@ -168,7 +176,12 @@ func (c *checkpointer) insist() (logState, error) {
 			}
 		}
 	}
+	open := sync.OnceFunc(c.s.readers.open)
+	late := time.AfterFunc(shutMost, open)
+	nobody := c.s.readers.shut(c.stopped, shutWait)
 	begun, log, err := c.begin("truncate", min(logWait<<c.tries, logWaitMost))
+	late.Stop()
+	open()
 	if err != nil || begun {
 		c.emptied()
 		return log, err
@@ -177,7 +190,7 @@ func (c *checkpointer) insist() (logState, error) {
 	// that stays.
 	retry := logRetry
 	if stays := log.moved <= c.moved; stays {
-		c.held.Store(c.tries > 0)
+		c.held.Store(c.tries > 0 && nobody)
 		retry = min(logRetry<<c.tries, logRetryMost)
 	}
 	c.next = time.Now().Add(retry)

@@ -18,7 +18,7 @@ func (s *Store) Backlog(ctx context.Context, clock webhook.SetBack) (map[webhook
 		}
 	}
 	backlog := map[webhook.SubscriberID]webhook.Backlog{}
-	_, err := list(ctx, s.readers, `SELECT subscriber_id, (spent > 0), min(next_attempt_at) FROM deliveries INDEXED BY deliveries_due
+	_, err := read(ctx, s.readers, `SELECT subscriber_id, (spent > 0), min(next_attempt_at) FROM deliveries INDEXED BY deliveries_due
 		WHERE state = 'pending' GROUP BY subscriber_id, (spent > 0)`, nil,
 		func(rows *sql.Rows) (struct{}, error) {
 			var (

@@ -50,6 +50,10 @@ func (s *Store) Due(ctx context.Context, q webhook.DueQuery) (jobs []webhook.Job
 
 func (s *Store) dueByTime(ctx context.Context, q webhook.DueQuery) (jobs []webhook.Job, next time.Time, err error) {
 	subscriber, _ := s.ids.Parse(webhook.SubscriberPrefix, string(q.SubscriberID))
+	if err := s.readers.enter(ctx); err != nil {
+		return nil, time.Time{}, err
+	}
+	defer s.readers.leave()
 	// One more than asked for, so that the first that is left tells when.
 	rows, err := s.due.byTime.QueryContext(ctx, subscriber, q.Retries, jsonArray(s.deliveryNumbers(q.Skip)), q.Limit+1)
 	if err != nil {

@@ -65,11 +65,11 @@ type queue struct {
 func (s *Store) dueInOrder(ctx context.Context, q webhook.DueQuery) (jobs []webhook.Job, next time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readFor)
 	defer cancel()
-	tx, err := s.readers.BeginTx(ctx, nil)
+	tx, end, err := s.readers.begin(ctx)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	defer tx.Rollback()
+	defer end()
 	o := &ordering{
 		tx: tx, statements: &s.due, now: millis(q.Now), block: q.OnDead != webhook.OnDeadSkip, limit: q.Limit, room: q.Bytes, ofKey: q.OfKey,
 		skip: make(map[int64]bool, len(q.Skip)+q.Limit), enough: q.Limit + len(q.Skip),

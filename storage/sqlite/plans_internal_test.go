@@ -109,13 +109,13 @@ func TestNoStatementGoesThroughTheHistory(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := s.readers.Close(); err != nil {
+			if err := s.readers.db.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if s.readers, err = sql.Open(name, dbfile.DSN(path, "mode=ro", "_pragma=busy_timeout(10000)", "_pragma=query_only(1)")); err != nil {
+			if s.readers.db, err = sql.Open(name, dbfile.DSN(path, "mode=ro", "_pragma=busy_timeout(10000)", "_pragma=query_only(1)")); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.due.prepare(t.Context(), s.readers); err != nil {
+			if err := s.due.prepare(t.Context(), s.readers.db); err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() {
@@ -157,7 +157,7 @@ func TestNoStatementGoesThroughTheHistory(t *testing.T) {
 // faultsOf says what in the plan of the statement costs more with every event.
 func faultsOf(t *testing.T, s *Store, query string) (faults []string) {
 	t.Helper()
-	plan, err := list(t.Context(), s.readers, `EXPLAIN QUERY PLAN `+number.ReplaceAllString(query, "NULL"), nil, func(rows *sql.Rows) (step string, err error) {
+	plan, err := list(t.Context(), s.readers.db, `EXPLAIN QUERY PLAN `+number.ReplaceAllString(query, "NULL"), nil, func(rows *sql.Rows) (step string, err error) {
 		var id, parent, unused int
 		err = rows.Scan(&id, &parent, &unused, &step)
 		return step, err

@@ -219,11 +219,11 @@ func (s *Store) read(ctx context.Context, queries func(context.Context, *sql.Tx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, readFor)
 	defer cancel()
-	tx, err := s.readers.BeginTx(ctx, nil)
+	tx, end, err := s.readers.begin(ctx)
 	if err != nil {
 		return dbfile.Translate(err)
 	}
-	defer tx.Rollback()
+	defer end()
 	return queries(ctx, tx)
 }
 

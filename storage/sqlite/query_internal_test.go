@@ -67,7 +67,7 @@ func TestWhatIsDueIsReadFromItsIndex(t *testing.T) {
 		{pendingOfKey, "d USING INDEX deliveries_ordered (subscriber_id=? AND order_key=?)", []any{1, "a"}},
 		{pendingOfNoKey, "d USING INDEX deliveries_unkeyed (subscriber_id=?)", []any{1, ""}},
 	} {
-		plan, err := list(t.Context(), s.readers, `EXPLAIN QUERY PLAN `+tt.query, tt.args, func(rows *sql.Rows) (step string, err error) {
+		plan, err := list(t.Context(), s.readers.db, `EXPLAIN QUERY PLAN `+tt.query, tt.args, func(rows *sql.Rows) (step string, err error) {
 			var id, parent, unused int
 			err = rows.Scan(&id, &parent, &unused, &step)
 			return step, err

@@ -78,7 +78,7 @@ type Store struct {
 	lock    *flock.Flock
 	ids     *webhook.IDs
 	writer  *writer
-	readers *sql.DB
+	readers *pool
 	lists   chan struct{} // one slot for each list that is being read
 	due     dueStatements
 	turns   turns
@@ -135,17 +135,14 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if s.writer, err = openWriter(ctx, path, o, onFault); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
-	s.readers, err = sql.Open("sqlite", dbfile.DSN(path, "mode=ro", "_pragma=busy_timeout(10000)", "_pragma=query_only(1)"))
-	if err == nil {
-		s.readers.SetMaxOpenConns(readers)
-		s.readers.SetMaxIdleConns(readers)
+	if s.readers, err = openPool(path); err == nil {
 		if s.ids, err = s.loadIDs(ctx); err == nil {
-			err = s.due.prepare(ctx, s.readers)
+			err = s.due.prepare(ctx, s.readers.db)
 		}
 	}
 	if err != nil {
 		if s.readers != nil {
-			s.readers.Close()
+			s.readers.db.Close()
 		}
 		s.writer.close()
 		return nil, fmt.Errorf("open database %s: %w", path, err)
@@ -179,7 +176,7 @@ func (s *Store) IDs() *webhook.IDs { return s.ids }
 // Close commits what waits, empties the write-ahead log and gives the file up.
 func (s *Store) Close() error {
 	s.upkeep.close()
-	err := errors.Join(s.log.close(), s.readers.Close(), s.writer.close(), s.lock.Unlock())
+	err := errors.Join(s.log.close(), s.readers.db.Close(), s.writer.close(), s.lock.Unlock())
 	if err != nil {
 		return fmt.Errorf("close database: %w", err)
 	}

@@ -104,7 +104,11 @@ func found(result sql.Result, err error) error {
 
 // Subscribers returns all subscribers, the newest first.
 func (s *Store) Subscribers(ctx context.Context) ([]webhook.Subscriber, error) {
-	return listSubscribers(ctx, s.readers, s.vault)
+	if err := s.readers.enter(ctx); err != nil {
+		return nil, fmt.Errorf("list subscribers: %w", err)
+	}
+	defer s.readers.leave()
+	return listSubscribers(ctx, s.readers.db, s.vault)
 }
 
 // Subscribers reads those of a file of the newest schema, which may be in use, and

@@ -10,7 +10,7 @@ import (
 
 // Tokens returns all tokens, the newest first.
 func (s *Store) Tokens(ctx context.Context) ([]webhook.Token, error) {
-	tokens, err := list(ctx, s.readers, `SELECT id, name, role, hash, created_at, revoked_at FROM tokens ORDER BY id DESC`, nil,
+	tokens, err := read(ctx, s.readers, `SELECT id, name, role, hash, created_at, revoked_at FROM tokens ORDER BY id DESC`, nil,
 		func(rows *sql.Rows) (webhook.Token, error) {
 			var (
 				t           webhook.Token

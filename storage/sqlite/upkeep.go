@@ -265,7 +265,7 @@ type oldEvent struct {
 // ids grow with time, but where the clock was put back an id says a later time
 // than the event was received at, so that it is not the id that tells the age.
 func (u *upkeep) findOld(after, before int64) ([]oldEvent, error) {
-	return list(u.stopped, u.s.readers, `SELECT id, goes FROM (
+	return read(u.stopped, u.s.readers, `SELECT id, goes FROM (
 			SELECT e.id, e.received_at < ?2 AS old, CASE WHEN e.received_at < ?2 THEN `+mayGo+` END AS goes FROM events e WHERE e.id > ?1 ORDER BY e.id LIMIT ?3
 		) WHERE old`, []any{after, before, expireLooks}, func(rows *sql.Rows) (e oldEvent, err error) {
 		err = rows.Scan(&e.id, &e.goes)
@@ -315,7 +315,7 @@ func (u *upkeep) expireRollups(before int64) error {
 // clearTallies deletes the tallies that say 0: of subscribers that are gone, and
 // of causes that no dead letter has any more.
 func (u *upkeep) clearTallies() error {
-	zero, err := list(u.stopped, u.s.readers, `SELECT state, subscriber_id, outcome, code, fingerprint FROM tallies WHERE count = 0`, nil,
+	zero, err := read(u.stopped, u.s.readers, `SELECT state, subscriber_id, outcome, code, fingerprint FROM tallies WHERE count = 0`, nil,
 		func(rows *sql.Rows) (t tally, err error) {
 			err = rows.Scan(&t.state, &t.subscriber, &t.outcome, &t.code, &t.fingerprint)
 			return t, err

@@ -485,3 +485,63 @@ func TestReaderThatKeepsTheLogIsTold(t *testing.T) {
 		t.Errorf("the log has %d bytes, %v", size, err)
 	}
 }
+
+// TestLogComesBackUnderItsBoundUnderOurOwnReaders has four who read for 400 ms each, one
+// after the other, while something is written all the time: at no moment has none of
+// them begun before the last commit, and the writer never waits as long as they read.
+func TestLogComesBackUnderItsBoundUnderOurOwnReaders(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	synctest.Test(t, func(t *testing.T) {
+		schema, err := os.ReadFile("../../schema.sql")
+		must(t, err)
+		s, err := Open(t.Context(), Options{Path: path, Schema: string(schema), Synchronous: "normal"})
+		must(t, err)
+		defer s.Close()
+		ctx, end := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		defer all.Wait()
+		defer end()
+		var longest atomic.Int64
+		const reads = 400 * time.Millisecond
+		for i := range readers {
+			all.Go(func() {
+				time.Sleep(reads / readers * time.Duration(i))
+				for ctx.Err() == nil {
+					asked := time.Now()
+					tx, end, err := s.readers.begin(ctx)
+					if err != nil {
+						return
+					}
+					if waited := int64(time.Since(asked)); waited > longest.Load() {
+						longest.Store(waited)
+					}
+					var n int
+					_ = tx.QueryRowContext(ctx, `SELECT count(*) FROM settings`).Scan(&n)
+					time.Sleep(reads)
+					end()
+				}
+			})
+		}
+		time.Sleep(2 * reads)
+		for i := range maxLog>>20 + 1 {
+			a := large(s, fmt.Sprint(i), 1<<20, "")
+			a.Deliveries = nil
+			accept(t, s, a)
+		}
+		if size := sizeOf(t, path+"-wal"); size < maxLog {
+			t.Fatalf("the log has %d bytes only", size)
+		}
+		for i := range 200 {
+			must(t, s.PutSetting(t.Context(), "beat", fmt.Sprint(i)))
+			if time.Sleep(50 * time.Millisecond); s.log.held.Load() {
+				t.Fatal("it is said that somebody else keeps it")
+			}
+		}
+		if size := sizeOf(t, path+"-wal"); size > maxLog/2 {
+			t.Errorf("after ten seconds the log has %d bytes", size)
+		}
+		if waited := time.Duration(longest.Load()); waited > shutMost {
+			t.Errorf("a reader has waited for %s", waited)
+		}
+	})
+}
