@@ -278,3 +278,41 @@ func TestLogOfAnotherDatabaseIsNotTaken(t *testing.T) {
 	a.stop(t)
 	checkIntegrity(t, s.database)
 }
+
+// TestReaderAtAStartCostsNothing has another program read the database when the
+// appliance is started after a kill: the newest state, so that all of the log can be
+// moved into the file, and only the log cannot begin anew.
+func TestReaderAtAStartCostsNothing(t *testing.T) {
+	s := crashed(t, 100)
+	db, err := sql.Open("sqlite", "file:"+s.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	reader, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Rollback()
+	count := func() (n int) {
+		t.Helper()
+		if err := reader.QueryRow(`SELECT count(*) FROM events WHERE data LIKE '%xxx%'`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := count()
+	a := s.start(t)
+	a.ready(t)
+	s.accept(t, "beside", 10, 1000)
+	if now := count(); now != before {
+		t.Errorf("the reader saw %d events, and sees %d", before, now)
+	}
+	if err := reader.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	s.remembered(t, "", 1000)
+	s.arrived(t)
+	a.stop(t)
+	checkIntegrity(t, s.database)
+}

@@ -116,7 +116,7 @@ func (c *checkpointer) run() {
 			return
 		}
 		if c.report != nil && (err != nil || held != c.held.Load()) {
-			c.report(Upkeep{LogHeld: c.held.Load(), LogBytes: int64(log.pages) * dbfile.PageSize, Err: err})
+			c.report(Upkeep{LogHeld: c.held.Load(), LogBytes: int64(log.pages) * c.s.writer.pageSize, Err: err})
 		}
 		if err == nil {
 			c.faults = 0
