@@ -16,6 +16,8 @@ import (
 	"os"
 	"strings"
 
+	sqlitedriver "modernc.org/sqlite"
+
 	"github.com/pintle/pintle/app/webhook"
 )
 
@@ -29,6 +31,13 @@ const (
 	// Incremental is what SQLite calls it when free pages can be given back.
 	Incremental = 2
 )
+
+// By default SQLite's locks are the process's, which loses them as soon as it closes any
+// descriptor of the file, as a copy and an inspection do; another program that then
+// closes the file takes itself for the last one, and removes the log under us. Locks
+// that belong to a descriptor have to be asked for before any file is opened. Where
+// there are none, on anything but Linux, it stays as it is.
+func init() { _, _ = sqlitedriver.OFDLocking(true) }
 
 // A Preparation says how a file is prepared.
 type Preparation struct {
