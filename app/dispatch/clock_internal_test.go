@@ -199,10 +199,9 @@ func TestWhatIsMadeGoodLateIsMadeGoodAsItWas(t *testing.T) {
 		time.Sleep(tick)
 		setBack(5 * time.Second) // meanwhile
 		time.Sleep(2 * time.Minute)
-		close(store.asked)
 		var asked []webhook.SetBack
-		for setBack := range store.asked {
-			asked = append(asked, setBack)
+		for range len(store.asked) {
+			asked = append(asked, <-store.asked)
 		}
 		if len(asked) != tries+2 {
 			t.Fatalf("asked %d times, want %d", len(asked), tries+2)
