@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 
 	sqlitedriver "modernc.org/sqlite"
 
@@ -32,12 +33,12 @@ const (
 	Incremental = 2
 )
 
-// By default SQLite's locks are the process's, which loses them as soon as it closes any
-// descriptor of the file, as a copy and an inspection do; another program that then
-// closes the file takes itself for the last one, and removes the log under us. Locks
-// that belong to a descriptor have to be asked for before any file is opened. Where
-// there are none, on anything but Linux, it stays as it is.
-func init() { _, _ = sqlitedriver.OFDLocking(true) }
+// lockByDescriptor asks for locks that belong to a descriptor, before any file is
+// opened. By default SQLite's locks are the process's, which loses them as soon as it
+// closes any descriptor of the file, as a copy and an inspection do; another program
+// that then closes the file takes itself for the last one, and removes the log under us.
+// Where there are no others, on anything but Linux, it stays as it is.
+var lockByDescriptor = sync.OnceFunc(func() { _, _ = sqlitedriver.OFDLocking(true) })
 
 // A Preparation says how a file is prepared.
 type Preparation struct {
@@ -146,8 +147,10 @@ func create(ctx context.Context, path, schema string) error {
 	return tx.Commit()
 }
 
-// DSN names the file to the driver, with what of its parameters is to be set.
+// DSN names the file to the driver, with what of its parameters is to be set. Whoever
+// opens a file in this process does so by it.
 func DSN(path string, parameters ...string) string {
+	lockByDescriptor()
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join(parameters, "&")
 }
 
