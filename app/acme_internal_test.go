@@ -90,7 +90,8 @@ func serveTLS(t *testing.T, l net.Listener, config *tls.Config) (stop func()) {
 	ended := make(chan error, 1)
 	go func() { ended <- server.ServeTLS(l, "", "") }()
 	return func() {
-		if err := server.Close(); err != nil {
+		// Unlike Close, this waits for the connection that lingers after it refused a header.
+		if err := server.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
 		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
