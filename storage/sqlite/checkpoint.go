@@ -17,8 +17,8 @@ const (
 	logEvery = 100 * time.Millisecond
 	// movePages is how many pages are worth to be moved from the log to the file,
 	// and emptyPages how many the log has when it is to begin anew: 16 and 32 MiB.
-	movePages  = 2048
-	emptyPages = 4096
+	movePages  = 4096
+	emptyPages = 8192
 	// maxLog is how large the log gets, in bytes, until those who wait to be
 	// written wait for readers to let go of it, for logWait at most. When that was
 	// in vain, it is tried again after logRetry, for twice as long, and so on up to
