@@ -76,7 +76,8 @@ CREATE TABLE events (
 
 -- Which event was the first with its key. A table of its own, narrow, since its
 -- rows come in random order, and filled in the order of the keys, many at once: see
--- the counter filed. The keys of later events may be in events alone as yet.
+-- the counter filed. The keys of later events may be in events alone as yet, and those
+-- of events that are gone stay until there are many: they count for nothing.
 CREATE TABLE dedupe (
   key      BLOB    PRIMARY KEY,                  -- digest of source and idempotency key
   event_id INTEGER NOT NULL

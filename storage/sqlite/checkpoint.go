@@ -151,6 +151,11 @@ func (c *checkpointer) tend() (logState, error) {
 		if log, err = c.pass(); err != nil {
 			return log, err
 		}
+		if err := c.s.writer.mover.flush(); err != nil {
+			err = fmt.Errorf("sync the file: %w", dbfile.Translate(err))
+			c.tell(err)
+			return log, err
+		}
 		begun, log, err := c.begin("restart", 0)
 		if err == nil && begun {
 			c.emptied()

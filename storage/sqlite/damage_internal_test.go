@@ -189,7 +189,16 @@ func TestWhatTheDiskMayHaveLostIsMovedAgain(t *testing.T) {
 	t.Cleanup(func() { file.Close() }) // only at the end: it would take away SQLite's locks
 	_, err = file.WriteAt(append(synced, make([]byte, sizeOf(t, path)-int64(len(synced)))...), 0)
 	must(t, err)
-	s.writer.mover.suspect = true
+	// A pipe cannot be synced.
+	pipe, other, err := os.Pipe()
+	must(t, err)
+	defer other.Close()
+	s.writer.mover.file, pipe = pipe, s.writer.mover.file
+	if err := s.writer.mover.flush(); err == nil {
+		t.Error("the sync did not fail")
+	}
+	s.writer.mover.file, pipe = pipe, s.writer.mover.file
+	must(t, pipe.Close())
 	begun, _, err = s.log.begin("truncate", time.Second)
 	if err != nil || !begun || sizeOf(t, path+"-wal") != 0 {
 		t.Fatalf("begun %t, %v, and the log has %d bytes", begun, err, sizeOf(t, path+"-wal"))

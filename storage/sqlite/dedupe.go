@@ -17,6 +17,9 @@ const (
 	// many one transaction files, besides as many as have come since the last.
 	keysInMemory = 65_536
 	keysAtOnce   = 512
+	// clearLooks is how many keys one query looks at for such whose event is gone, and
+	// clearShare how large a part of them, as one in so many, is worth to be deleted.
+	clearLooks, clearShare = 100, 2
 	// fileAgain is how long it takes until filing that has failed is tried again.
 	fileAgain = 10 * time.Second
 )
@@ -30,6 +33,10 @@ const (
 // says up to which event the table has all keys; those of later ones that it lacks
 // are read from the events when the file is opened. Only the goroutine of the writer
 // uses this.
+//
+// For the same reason the table keeps the key of an event that is deleted, until there
+// are many of those: see [upkeep.clearKeys]. Such a key recognises nothing, and is taken
+// by the next event that has it.
 type unfiled struct {
 	capacity, atOnce int // see keysInMemory and keysAtOnce
 
@@ -60,6 +67,10 @@ type change struct {
 	keyed
 	added bool
 }
+
+// isKnown is what a row of dedupe is unless its event is gone. The id alone does not
+// tell: when the clock was set back it can be given again.
+const isKnown = `EXISTS (SELECT 1 FROM events e WHERE e.id = dedupe.event_id AND e.dedupe_key = dedupe.key)`
 
 // dedupeKey does not rely on the length, which is another one only in a damaged file.
 func dedupeKey(digest []byte) (key webhook.DedupeKey) {
@@ -110,7 +121,7 @@ func (k *unfiled) load(ctx context.Context, conn *sql.Conn) error {
 		return err
 	}
 	k.until = k.filed
-	lacking, err := list(ctx, conn, `SELECT dedupe_key, id FROM events e WHERE id > ? AND NOT EXISTS (SELECT 1 FROM dedupe WHERE key = e.dedupe_key)`, []any{k.filed},
+	lacking, err := list(ctx, conn, `SELECT dedupe_key, id FROM events e WHERE id > ? AND NOT EXISTS (SELECT 1 FROM dedupe WHERE key = e.dedupe_key AND event_id = e.id)`, []any{k.filed},
 		func(rows *sql.Rows) (e keyed, err error) {
 			var key sql.RawBytes
 			err = rows.Scan(&key, &e.event)
@@ -129,7 +140,7 @@ func (t *transaction) take(key webhook.DedupeKey, event int64) (first int64, tak
 	if at, found := k.find(key); found {
 		return k.shards[key[0]][at].event, false, nil
 	}
-	switch first, found, err := t.number(`SELECT event_id FROM dedupe WHERE key = ?`, key[:]); {
+	switch first, found, err := t.number(`SELECT event_id FROM dedupe WHERE key = ? AND `+isKnown, key[:]); {
 	case err != nil || found:
 		return first, false, err
 	case event <= k.until || k.n >= k.capacity:
@@ -149,19 +160,19 @@ func (t *transaction) take(key webhook.DedupeKey, event int64) (first int64, tak
 }
 
 // release gives up the key of an event that is deleted.
-func (t *transaction) release(digest []byte, event int64) error {
+func (t *transaction) release(digest []byte, event int64) {
 	k, key := &t.w.unfiled, dedupeKey(digest)
 	if at, found := k.find(key); found && k.shards[key[0]][at].event == event {
 		k.changes = append(k.changes, change{keyed{key, event}, false})
 		k.remove(key)
 	}
-	_, err := t.exec(`DELETE FROM dedupe WHERE key = ? AND event_id = ?`, key[:], event)
-	return err
+	t.w.gone.Store(max(t.w.gone.Load(), event))
 }
 
-// insertKey leaves a key as it is that has been filed already.
+// insertKey leaves a key as it is that has been filed already, and takes one whose
+// event is gone.
 func (t *transaction) insertKey(e keyed) error {
-	_, err := t.exec(`INSERT INTO dedupe (key, event_id) VALUES (?, ?) ON CONFLICT DO NOTHING`, e.key[:], e.event)
+	_, err := t.exec(`INSERT INTO dedupe (key, event_id) VALUES (?, ?) ON CONFLICT DO UPDATE SET event_id = excluded.event_id WHERE NOT `+isKnown, e.key[:], e.event)
 	return err
 }
 
@@ -181,6 +192,7 @@ func (w *writer) fileKeys() {
 	if k.until == k.filed {
 		k.until, k.shard, k.come = k.newest, 0, 0
 	}
+	letGo()
 	some, shard := k.next()
 	last := shard == len(k.shards)
 	err := w.transact([]*write{{what: "file keys", run: func(tx *transaction) error {
@@ -193,7 +205,7 @@ func (w *writer) fileKeys() {
 			return tx.noteFiled(k.until)
 		}
 		return nil
-	}}})
+	}}}, false)
 	if err != nil {
 		k.again = time.Now().Add(fileAgain)
 		w.onFault(fmt.Errorf("file idempotency keys: %w", err))
@@ -222,4 +234,65 @@ func (k *unfiled) next() (some []keyed, shard int) {
 		}
 	}
 	return some, shard
+}
+
+// A clearing is how far upkeep has come with the keys of events that are gone.
+type clearing struct {
+	looks int       // see clearLooks
+	at    time.Time // when it was looked for them
+	gone  int64     // what [writer].gone was when there was nothing to do
+	after []byte    // the last key that was looked at; empty: none in this turn
+}
+
+// clearKeys deletes the keys of events that are gone, in the order of the table, from
+// where it was last and as long as they are one in clearShare there. As keys are
+// digests, there are then few of them everywhere. Until more events go there is nothing
+// to do.
+func (u *upkeep) clearKeys() error {
+	c := &u.clearing
+	c.at = time.Now()
+	for gone := u.s.writer.gone.Load(); gone != c.gone; {
+		begun := time.Now()
+		some, err := u.findKeys(gone)
+		if err != nil {
+			return fmt.Errorf("find keys of deleted events: %w", err)
+		}
+		if err := u.rest(lookRestFactor * time.Since(begun)); err != nil {
+			return err
+		}
+		// What is at the end of the table may be too little to tell how many there are.
+		end := some.n < c.looks
+		if few := some.left == 0 || some.left*clearShare < some.n; few && (!end || len(c.after) == 0) {
+			c.gone = gone
+			return nil
+		}
+		if some.left > 0 {
+			err := u.step("clear keys", func(tx *transaction, _ time.Time) (int, error) {
+				_, err := tx.exec(`DELETE FROM dedupe WHERE key > ? AND key <= ? AND event_id <= ? AND NOT `+isKnown, c.after, some.last, gone)
+				return 0, err
+			})
+			if err != nil {
+				return fmt.Errorf("delete keys of deleted events: %w", err)
+			}
+		}
+		c.after = some.last
+		if end {
+			c.after = []byte{}
+		}
+	}
+	return nil
+}
+
+// A keyRange is of so many keys, of which some are left of events that are gone.
+type keyRange struct {
+	n, left int
+	last    []byte
+}
+
+// findKeys looks at the next keys. No event is gone that is later than the given one.
+func (u *upkeep) findKeys(gone int64) (some keyRange, err error) {
+	err = u.s.readers.QueryRowContext(u.stopped, `SELECT count(*), coalesce(sum(gone), 0), max(key) FROM (
+		SELECT key, event_id <= ?2 AND NOT `+isKnown+` AS gone FROM dedupe WHERE key > ?1 ORDER BY key LIMIT ?3)`,
+		u.clearing.after, gone, u.clearing.looks).Scan(&some.n, &some.left, &some.last)
+	return some, err
 }

@@ -144,7 +144,7 @@ func (s *Store) Purge(_ context.Context, ids []webhook.DeliveryID) (int, error) 
 			if err != nil {
 				return err
 			}
-			if err := deleteDelivery(tx, number); err != nil {
+			if err := deleteDeliveries(tx, []int64{number}); err != nil {
 				return err
 			}
 			tx.counts().tally(s.tallyOf(&d), -1)

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"database/sql"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -17,9 +16,9 @@ const (
 	// pruneStep how long one transaction of that works.
 	pruneTime = 100 * time.Millisecond
 	pruneStep = 20 * time.Millisecond
-	// deliveriesAtOnce is how many deliveries of one event are deleted before it
-	// is asked again whether there is time for more.
-	deliveriesAtOnce = 50
+	// eventsAtOnce and deliveriesAtOnce are how many events, and how many deliveries
+	// of them, are deleted before it is asked again whether there is time for more.
+	eventsAtOnce, deliveriesAtOnce = 8, 50
 
 	// anyAge is later than everything.
 	anyAge = math.MaxInt64
@@ -52,7 +51,7 @@ func (w *writer) makeRoom() error {
 		err := w.transact([]*write{{what: "prune", run: func(tx *transaction) (err error) {
 			p, err = prune(tx, w.pruning)
 			return err
-		}}})
+		}}}, true)
 		if err != nil {
 			return fmt.Errorf("make room: %w", err)
 		}
@@ -66,8 +65,7 @@ func (w *writer) makeRoom() error {
 // the end it begins anew, unless it found nothing all the way.
 func prune(tx *transaction, p pruning) (pruning, error) {
 	type candidate struct {
-		id   int64
-		key  []byte
+		finished
 		goes bool
 	}
 	rows, err := tx.query(`SELECT e.id, e.dedupe_key, `+mayGo+` FROM events e WHERE e.id > ?1 ORDER BY e.id LIMIT ?3`, p.after, int64(anyAge), pruneLooks)
@@ -85,7 +83,7 @@ func prune(tx *transaction, p pruning) (pruning, error) {
 	for _, c := range candidates {
 		if c.goes {
 			p.found = true
-			if done, err := deleteEvent(tx, c.id, c.key, until); err != nil || !done {
+			if done, err := deleteEvents(tx, []finished{c.finished}, until); err != nil || !done {
 				return p, err
 			}
 		}
@@ -114,27 +112,41 @@ func (w *writer) hasRoom(tx *transaction) (bool, error) {
 	return (pages-free)*w.pageSize < w.maxSize-w.maxSize/64, err
 }
 
-// deleteFinished deletes an event if it may still go, and reports whether it did,
-// and whether there was time for all of it.
-func deleteFinished(tx *transaction, id, before int64, until time.Time) (gone, done bool, err error) {
-	var key []byte
-	err = tx.row(`SELECT e.dedupe_key FROM events e WHERE e.id = ?1 AND e.received_at < ?2 AND `+mayGo, id, before).Scan(&key)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, true, nil
-	}
-	if err != nil {
-		return false, false, err
-	}
-	done, err = deleteEvent(tx, id, key, until)
-	return done, done, err
+// A finished event may go.
+type finished struct {
+	id  int64
+	key []byte
 }
 
-// deleteEvent deletes an event with its deliveries and attempts, and the key
-// that recognised a repeat of it. It does so in parts, the event last, and
+// deleteFinished deletes those of the events that may still go, and returns how many
+// those were, and whether there was time for all of it; else none is gone.
+func deleteFinished(tx *transaction, ids []int64, before int64, until time.Time) (gone int, done bool, err error) {
+	rows, err := tx.query(`SELECT e.id, e.dedupe_key FROM events e WHERE e.id IN (SELECT value FROM json_each(?1)) AND e.received_at < ?2 AND `+mayGo, jsonArray(ids), before)
+	if err != nil {
+		return 0, false, err
+	}
+	events, err := collect(rows, func(rows *sql.Rows) (f finished, err error) {
+		err = rows.Scan(&f.id, &f.key)
+		return f, err
+	})
+	if err != nil || len(events) == 0 {
+		return 0, err == nil, err
+	}
+	done, err = deleteEvents(tx, events, until)
+	return len(events), done, err
+}
+
+// deleteEvents deletes events with their deliveries and attempts, and gives up the
+// keys that recognised repeats of them. It does so in parts, the events last, and
 // reports whether there was time for all: an event can have very many deliveries.
-func deleteEvent(tx *transaction, id int64, key []byte, until time.Time) (done bool, err error) {
+func deleteEvents(tx *transaction, events []finished, until time.Time) (done bool, err error) {
+	ids := make([]int64, len(events))
+	for i, e := range events {
+		ids[i] = e.id
+	}
+	which := jsonArray(ids)
 	for {
-		n, err := deleteDeliveries(tx, id)
+		n, err := deleteDeliveriesOf(tx, which)
 		if err != nil {
 			return false, err
 		}
@@ -145,52 +157,50 @@ func deleteEvent(tx *transaction, id int64, key []byte, until time.Time) (done b
 			return false, nil
 		}
 	}
-	if err := tx.release(key, id); err != nil {
-		return false, err
+	for _, e := range events {
+		tx.release(e.key, e.id)
 	}
-	_, err = tx.exec(`DELETE FROM events WHERE id = ?`, id)
+	_, err = tx.exec(`DELETE FROM events WHERE id IN (SELECT value FROM json_each(?))`, which)
 	return err == nil, err
 }
 
-// deleteDeliveries deletes some deliveries of an event, and returns how many.
-func deleteDeliveries(tx *transaction, event int64) (int, error) {
-	type delivery struct {
-		id int64
-		tally
-	}
+// deleteDeliveriesOf deletes some deliveries of the events, a JSON array, and returns
+// how many.
+func deleteDeliveriesOf(tx *transaction, events string) (int, error) {
+	var ids []int64
 	rows, err := tx.query(`SELECT id, subscriber_id, state, coalesce(last_outcome, ''), coalesce(last_code, 0), coalesce(fingerprint, '')
-		FROM deliveries WHERE event_id = ? LIMIT ?`, event, deliveriesAtOnce)
+		FROM deliveries WHERE event_id IN (SELECT value FROM json_each(?)) LIMIT ?`, events, deliveriesAtOnce)
 	if err != nil {
 		return 0, err
 	}
-	deliveries, err := collect(rows, func(rows *sql.Rows) (d delivery, err error) {
+	tallies, err := collect(rows, func(rows *sql.Rows) (tally, error) {
 		var (
-			subscriber int64
-			state      webhook.State
-			c          cause
+			id, subscriber int64
+			state          webhook.State
+			c              cause
 		)
-		err = rows.Scan(&d.id, &subscriber, &state, &c.outcome, &c.code, &c.fingerprint)
-		d.tally = newTally(subscriber, state, c)
-		return d, err
+		err := rows.Scan(&id, &subscriber, &state, &c.outcome, &c.code, &c.fingerprint)
+		ids = append(ids, id)
+		return newTally(subscriber, state, c), err
 	})
-	if err != nil {
+	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
-	for _, d := range deliveries {
-		if err := deleteDelivery(tx, d.id); err != nil {
-			return 0, err
-		}
-		tx.counts().tally(d.tally, -1)
+	for _, t := range tallies {
+		tx.counts().tally(t, -1)
 	}
-	return len(deliveries), nil
+	return len(ids), deleteDeliveries(tx, ids)
 }
 
-// deleteDelivery deletes a delivery with its attempts and its body.
-func deleteDelivery(tx *transaction, id int64) error {
+// deleteDeliveries deletes deliveries with their attempts and bodies.
+func deleteDeliveries(tx *transaction, ids []int64) error {
+	which := jsonArray(ids)
 	for _, statement := range []string{
-		`DELETE FROM attempts WHERE delivery_id = ?`, `DELETE FROM bodies WHERE delivery_id = ?`, `DELETE FROM deliveries WHERE id = ?`,
+		`DELETE FROM attempts WHERE delivery_id IN (SELECT value FROM json_each(?))`,
+		`DELETE FROM bodies WHERE delivery_id IN (SELECT value FROM json_each(?))`,
+		`DELETE FROM deliveries WHERE id IN (SELECT value FROM json_each(?))`,
 	} {
-		if _, err := tx.exec(statement, id); err != nil {
+		if _, err := tx.exec(statement, which); err != nil {
 			return err
 		}
 	}

@@ -53,6 +53,7 @@ func (m *mover) try() error {
 // checkpointer do, one at a time.
 type mover struct {
 	path string
+	file *os.File // closed last: with it go all locks of the process, where they are not a descriptor's
 	mu   sync.Mutex
 	// suspect says that a sync has failed, so that of what was moved from this log
 	// into the file before nobody knows what is there.
@@ -73,6 +74,16 @@ func (m *mover) move(ctx context.Context, conn rower, mode string) (busy bool, l
 		err = errors.Join(err, m.giveBack(before))
 	}
 	return busy, log, err
+}
+
+// flush has the kernel write what was moved without a sync, so that the one in which
+// the log begins anew, for which the writer waits, has little to do.
+func (m *mover) flush() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	err := m.file.Sync()
+	m.suspect = m.suspect || err != nil
+	return err
 }
 
 // inVain reports whether the error is that of a checkpoint which has moved nothing that

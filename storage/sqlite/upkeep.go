@@ -21,15 +21,18 @@ const (
 	// on where it was: what stands before that is what was pending then, and there may
 	// be very much of it.
 	passEvery = time.Hour
-	// expireLooks is how many events one query looks at.
-	expireLooks = 500
+	// expireLooks is how many events one query looks at. They are few, since on a small
+	// machine who wakes up waits for those who keep the processors busy.
+	expireLooks = 25
 
-	// stepTime is how long a step works within a transaction, which it shares with
-	// those who wait to be written.
-	stepTime = 2 * time.Millisecond
+	// stepTime is how long a step works within its transaction, for which those who
+	// come meanwhile to be written wait; where so many come that they wait for each
+	// other longer than that, it is busyStepTime.
+	stepTime, busyStepTime = 100 * time.Microsecond, 400 * time.Microsecond
 	// Behind a step there is a rest, so many times as long as the step took. It is
-	// the shorter one where else fewer events would go than come.
-	restFactor, leastRestFactor = 19, 4
+	// the shorter one where else fewer events would go than come. Behind a query that
+	// looks for something to do, which keeps only a processor busy, it is lookRestFactor.
+	restFactor, leastRestFactor, lookRestFactor = 49, 4, 9
 
 	// Free pages are given back when they are more than one in shareFree of the
 	// file, until they are half as many: fewer are needed again soon.
@@ -71,17 +74,20 @@ type upkeep struct {
 
 	// Only the goroutine of run uses these.
 	did          Upkeep
+	old          *sql.Stmt // of findOld
 	passAt       time.Time
 	comeAt       time.Time // when come was counted
 	come         int64     // events, since the file was made
 	rate         float64   // events that come in a second
+	behind       bool      // more of them come than go
 	expiredAfter int64     // the last event that was looked at for its age
 	roomAfter    int64     // likewise to make room
 	noRoom       time.Time
+	clearing     clearing
 }
 
 func newUpkeep(s *Store, o Options) *upkeep {
-	u := &upkeep{s: s, expired: o.Expired, report: o.OnUpkeep, woken: make(chan struct{}, 1), ended: make(chan struct{})}
+	u := &upkeep{s: s, expired: o.Expired, report: o.OnUpkeep, woken: make(chan struct{}, 1), ended: make(chan struct{}), clearing: clearing{looks: clearLooks, after: []byte{}}}
 	u.stopped, u.stop = context.WithCancel(context.Background())
 	return u
 }
@@ -126,7 +132,7 @@ func (u *upkeep) rest(d time.Duration) error {
 // look does what there is to do.
 func (u *upkeep) look() {
 	u.did = Upkeep{LogHeld: u.s.log.held.Load()}
-	u.did.Err = errors.Join(u.expire(), u.makeRoom(), u.giveBack())
+	u.did.Err = errors.Join(u.expire(), u.makeRoom(), u.clearKeys(), u.giveBack())
 	if u.stopped.Err() != nil {
 		return
 	}
@@ -146,9 +152,13 @@ func (u *upkeep) step(what string, work func(tx *transaction, until time.Time) (
 		took time.Duration
 		gone int
 	)
-	err := u.s.writer.do(what, func(tx *transaction) (err error) {
+	most := stepTime
+	if u.behind {
+		most = busyStepTime
+	}
+	err := u.s.writer.lazily(what, func(tx *transaction) (err error) {
 		begun := time.Now()
-		gone, err = work(tx, begun.Add(stepTime))
+		gone, err = work(tx, begun.Add(most))
 		took = time.Since(begun)
 		return err
 	})
@@ -156,11 +166,17 @@ func (u *upkeep) step(what string, work func(tx *transaction, until time.Time) (
 		return err
 	}
 	u.did.Events += gone
-	pause := restFactor * took
-	if need := u.rate * 1.5; gone > 0 && need > 0 {
-		pause = max(leastRestFactor*took, min(pause, time.Duration(float64(gone)/need*float64(time.Second))))
+	pause, least := restFactor*took, max(leastRestFactor*took, time.Millisecond)
+	switch need := u.rate * 1.5; {
+	case gone > 0:
+		if need > 0 {
+			pause = min(pause, time.Duration(float64(gone)/need*float64(time.Second)))
+		}
+		u.behind = pause < least
+	case u.behind:
+		pause = least
 	}
-	return u.rest(max(pause, time.Millisecond))
+	return u.rest(max(pause, least))
 }
 
 // measure finds out how many events come.
@@ -220,6 +236,10 @@ func (u *upkeep) expiredBefore() int64 {
 // again: who finds that too much goes wants it to end at once. The search is a
 // reader's, so that the writer has nothing to do with what stays.
 func (u *upkeep) sweep(after *int64, before func() int64, enough func() (bool, error)) (end bool, err error) {
+	atOnce := eventsAtOnce
+	if enough != nil {
+		atOnce = 1 // they may be large
+	}
 	for {
 		begun := time.Now()
 		old, err := u.findOld(*after, before())
@@ -229,7 +249,7 @@ func (u *upkeep) sweep(after *int64, before func() int64, enough func() (bool, e
 		if len(old) == 0 {
 			return true, nil
 		}
-		if err := u.rest(restFactor * time.Since(begun)); err != nil {
+		if err := u.rest(lookRestFactor * time.Since(begun)); err != nil {
 			return false, err
 		}
 		var going []int64
@@ -242,7 +262,7 @@ func (u *upkeep) sweep(after *int64, before func() int64, enough func() (bool, e
 			if err := u.measure(); err != nil {
 				return false, err
 			}
-			if going, err = u.delete(going, before()); err != nil {
+			if going, err = u.delete(going, atOnce, before()); err != nil {
 				return false, err
 			}
 			if enough == nil {
@@ -253,6 +273,11 @@ func (u *upkeep) sweep(after *int64, before func() int64, enough func() (bool, e
 			}
 		}
 		*after = old[len(old)-1].id
+		if time.Since(u.clearing.at) >= lookEvery {
+			if err := u.clearKeys(); err != nil {
+				return false, err
+			}
+		}
 	}
 }
 
@@ -265,28 +290,42 @@ type oldEvent struct {
 // ids grow with time, but where the clock was put back an id says a later time
 // than the event was received at, so that it is not the id that tells the age.
 func (u *upkeep) findOld(after, before int64) ([]oldEvent, error) {
-	return read(u.stopped, u.s.readers, `SELECT id, goes FROM (
+	if err := u.s.readers.enter(u.stopped); err != nil {
+		return nil, err
+	}
+	defer u.s.readers.leave()
+	if u.old == nil {
+		statement, err := u.s.readers.db.PrepareContext(u.stopped, `SELECT id, goes FROM (
 			SELECT e.id, e.received_at < ?2 AS old, CASE WHEN e.received_at < ?2 THEN `+mayGo+` END AS goes FROM events e WHERE e.id > ?1 ORDER BY e.id LIMIT ?3
-		) WHERE old`, []any{after, before, expireLooks}, func(rows *sql.Rows) (e oldEvent, err error) {
+			) WHERE old`)
+		if err != nil {
+			return nil, dbfile.Translate(err)
+		}
+		u.old = statement
+	}
+	rows, err := u.old.QueryContext(u.stopped, after, before, expireLooks)
+	if err != nil {
+		return nil, dbfile.Translate(err)
+	}
+	return collect(rows, func(rows *sql.Rows) (e oldEvent, err error) {
 		err = rows.Scan(&e.id, &e.goes)
 		return e, err
 	})
 }
 
-// delete deletes some of the events, as far as they are that old, and returns those
-// that are left.
-func (u *upkeep) delete(ids []int64, before int64) (left []int64, err error) {
+// delete deletes some of the events, so many at once, as far as they are that old, and
+// returns those that are left.
+func (u *upkeep) delete(ids []int64, atOnce int, before int64) (left []int64, err error) {
 	err = u.step("expire", func(tx *transaction, until time.Time) (gone int, err error) {
 		left = ids
 		for first := true; len(left) > 0 && (first || time.Now().Before(until)); first = false {
-			ok, done, err := deleteFinished(tx, left[0], before, until)
+			some := left[:min(len(left), atOnce)]
+			n, done, err := deleteFinished(tx, some, before, until)
 			if err != nil || !done {
 				return gone, err
 			}
-			if ok {
-				gone++
-			}
-			left = left[1:]
+			gone += n
+			left = left[len(some):]
 		}
 		return gone, nil
 	})

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pintle/pintle/app/webhook"
@@ -47,11 +50,14 @@ type writer struct {
 	// read. Likewise.
 	orders   map[int64]bool
 	unfiled  unfiled
-	pageSize int64 // of the file, in bytes
-	maxSize  int64 // see [Options]
-	spent    bool  // the file held as much after the last commit; likewise
+	gone     atomic.Int64 // no event that was deleted since the start is later
+	pageSize int64        // of the file, in bytes
+	maxSize  int64        // see [Options]
+	spent    bool         // the file held as much after the last commit; likewise
 	pruning  pruning
-	suspect  bool // see renewLog; likewise
+	suspect  bool   // see renewLog; likewise
+	level    string // of synchronous, as the options have it
+	unsynced bool   // commits are not synced at present; only the goroutine of run uses it
 	mover    mover
 	onCommit func(writes int, took time.Duration)
 	onFault  func(error) // told of what fails and concerns no write
@@ -68,6 +74,9 @@ type write struct {
 	what string
 	run  func(*transaction) error
 	adds bool // it is not done while the file holds as much as it may, and no room can be made
+	// lazy says that a power cut may undo it. It is then done after the others, in a
+	// transaction that takes less time as it is synced with the next.
+	lazy bool
 	// apart, if not nil, is done in place of run, before the transaction of the
 	// others and in none.
 	apart func(*sql.Conn) error
@@ -90,11 +99,15 @@ func openWriter(ctx context.Context, path string, o Options, onFault func(error)
 		db.Close()
 		return nil, dbfile.Translate(err)
 	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close(), db.Close())
+	}
 	w := &writer{
-		mover: mover{path: path}, db: db, conn: conn, queries: map[string]*sql.Stmt{}, statements: map[string]driver.Stmt{},
+		mover: mover{path: path, file: file}, db: db, conn: conn, queries: map[string]*sql.Stmt{}, statements: map[string]driver.Stmt{},
 		counts: newCounts(), untried: map[int64]int64{}, orders: map[int64]bool{},
 		unfiled: unfiled{capacity: keysInMemory, atOnce: keysAtOnce},
-		maxSize: o.MaxSize, onCommit: o.OnCommit, onFault: onFault,
+		maxSize: o.MaxSize, level: o.Synchronous, onCommit: o.OnCommit, onFault: onFault,
 		queue: make(chan *write, maxWaiting), ended: make(chan struct{}),
 	}
 	if err = w.renewFound(ctx); err == nil {
@@ -104,7 +117,7 @@ func openWriter(ctx context.Context, path string, o Options, onFault func(error)
 		err = w.unfiled.load(ctx, w.conn)
 	}
 	if err != nil {
-		return nil, errors.Join(dbfile.Translate(err), conn.Close(), db.Close())
+		return nil, errors.Join(dbfile.Translate(err), conn.Close(), db.Close(), file.Close())
 	}
 	go w.run()
 	return w, nil
@@ -120,6 +133,11 @@ func (w *writer) do(what string, run func(*transaction) error) error {
 // [webhook.ErrStorageFull] while the file holds as much as it may.
 func (w *writer) add(what string, run func(*transaction) error) error {
 	return w.submit(&write{what: what, run: run, adds: true}, true)
+}
+
+// lazily is do for work that a power cut may undo, since it is then done again.
+func (w *writer) lazily(what string, run func(*transaction) error) error {
+	return w.submit(&write{what: what, run: run, lazy: true}, true)
 }
 
 // try is add, but refuses with [webhook.ErrOverloaded] when the queue is full.
@@ -185,7 +203,7 @@ func (w *writer) close() error {
 		}
 		return nil
 	})
-	return errors.Join(err, w.conn.Close(), w.db.Close())
+	return errors.Join(err, w.conn.Close(), w.db.Close(), w.mover.file.Close())
 }
 
 // run commits as soon as the last commit is done, with all that waits by then:
@@ -212,26 +230,44 @@ func (w *writer) run() {
 	}
 }
 
-// commit writes the group in one transaction. If that fails, each write gets a
+// commit writes the group in one transaction, save what is lazy, which gets another.
+func (w *writer) commit(group []*write) {
+	var lazy []*write
+	group = slices.DeleteFunc(group, func(job *write) bool {
+		switch {
+		case job.apart != nil:
+			job.answer(dbfile.Translate(job.apart(w.conn)))
+		case job.lazy:
+			lazy = append(lazy, job)
+		default:
+			return false
+		}
+		return true
+	})
+	if len(group) > 0 {
+		if err := w.makeRoom(); w.spent {
+			group = slices.DeleteFunc(group, func(job *write) bool { return job.refuse(err) })
+		}
+	}
+	w.commitAll(group, true)
+	if len(lazy) > 0 {
+		letGo()
+		w.commitAll(lazy, false)
+	}
+}
+
+// letGo has those go on first who were answered: they would find a processor only when
+// the writer waits for the disk.
+func letGo() { runtime.Gosched() }
+
+// commitAll writes the group in one transaction. If that fails, each write gets a
 // transaction of its own, so that it fails for its own reasons only, save when
 // the reason is one that they share.
-func (w *writer) commit(group []*write) {
-	group = slices.DeleteFunc(group, func(job *write) bool {
-		if job.apart != nil {
-			job.answer(dbfile.Translate(job.apart(w.conn)))
-		}
-		return job.apart != nil
-	})
+func (w *writer) commitAll(group []*write, synced bool) {
 	if len(group) == 0 {
 		return
 	}
-	if err := w.makeRoom(); w.spent {
-		group = slices.DeleteFunc(group, func(job *write) bool { return job.refuse(err) })
-	}
-	if len(group) == 0 {
-		return
-	}
-	err := w.explain(w.transact(group))
+	err := w.explain(w.transact(group, synced))
 	if err == nil || len(group) == 1 || errors.Is(err, webhook.ErrStorageFull) {
 		for _, job := range group {
 			job.answer(err)
@@ -239,7 +275,7 @@ func (w *writer) commit(group []*write) {
 		return
 	}
 	for i := range group {
-		group[i].answer(w.transact(group[i : i+1]))
+		group[i].answer(w.transact(group[i:i+1], synced))
 	}
 }
 
@@ -259,9 +295,12 @@ func (job *write) answer(err error) {
 	job.done <- err
 }
 
-func (w *writer) transact(group []*write) error {
+func (w *writer) transact(group []*write, synced bool) error {
 	begun := time.Now()
 	if err := w.renewLog(); err != nil {
+		return dbfile.Translate(err)
+	}
+	if err := w.sync(synced); err != nil {
 		return dbfile.Translate(err)
 	}
 	tx := &transaction{w}
@@ -297,6 +336,23 @@ func (w *writer) transact(group []*write) error {
 		w.onCommit(len(group), time.Since(begun))
 	}
 	return nil
+}
+
+// sync has what is committed next synced, or not. The first commit that is syncs
+// those before it too, as they are in one log.
+func (w *writer) sync(synced bool) error {
+	if w.unsynced != synced {
+		return nil
+	}
+	level := "normal"
+	if synced {
+		level = w.level
+	}
+	_, err := w.conn.ExecContext(context.Background(), `PRAGMA synchronous = `+level)
+	if err == nil {
+		w.unsynced = !synced
+	}
+	return err
 }
 
 // measure reads how large the file is when it is opened.
