@@ -167,13 +167,11 @@ func (u *upkeep) step(what string, work func(tx *transaction, until time.Time) (
 	}
 	u.did.Events += gone
 	pause, least := restFactor*took, max(leastRestFactor*took, time.Millisecond)
-	switch need := u.rate * 1.5; {
-	case gone > 0:
-		if need > 0 {
-			pause = min(pause, time.Duration(float64(gone)/need*float64(time.Second)))
-		}
-		u.behind = pause < least
-	case u.behind:
+	if gone > 0 {
+		enough := float64(gone) / (u.rate * 1.5) // seconds
+		u.behind = enough < least.Seconds()
+		pause = time.Duration(min(pause.Seconds(), enough) * float64(time.Second))
+	} else if u.behind {
 		pause = least
 	}
 	return u.rest(max(pause, least))

@@ -300,6 +300,39 @@ func TestEventOfVeryManyDeliveriesGoesInParts(t *testing.T) {
 	}
 }
 
+// TestStepsAreLongerWhileMoreComesThanGoes asks each step how long it may take.
+func TestStepsAreLongerWhileMoreComesThanGoes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pintle.db")
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := openKeeping(t, path, 0)
+		must(t, s.upkeepStops())
+		u := s.upkeep
+		u.stopped = context.Background()
+		for i, step := range []struct {
+			rate float64 // events a second
+			gone int
+			most time.Duration
+		}{
+			{0, 8, stepTime},
+			{1e9, 8, stepTime}, // it finds out
+			{1e9, 0, busyStepTime},
+			{1e9, 8, busyStepTime},
+			{1, 8, busyStepTime},
+			{1, 8, stepTime},
+			{0, 0, stepTime},
+		} {
+			u.rate = step.rate
+			must(t, u.step("test", func(_ *transaction, until time.Time) (int, error) {
+				if most := time.Until(until); most != step.most {
+					t.Errorf("step %d may take %s, want %s", i, most, step.most)
+				}
+				return step.gone, nil
+			}))
+		}
+		must(t, s.Close())
+	})
+}
+
 // TestExpiryNeedsNobodyToAsk runs the upkeep as it runs, in a time of its own.
 func TestExpiryNeedsNobodyToAsk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pintle.db")
