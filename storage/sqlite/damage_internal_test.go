@@ -149,6 +149,21 @@ func TestReaderFromOutsideBesideAStartTakesNothingAway(t *testing.T) {
 	must(t, dbfile.Verify(t.Context(), path))
 }
 
+// TestKeysStayKnownWhenAMoveFails: it rolls back a transaction of its own only.
+func TestKeysStayKnownWhenAMoveFails(t *testing.T) {
+	s := openBounded(t, filepath.Join(t.TempDir(), "pintle.db"), 0)
+	s.upkeep.close()
+	to := put(t, s)
+	a := large(s, "1", 100, to)
+	accept(t, s, a)
+	accept(t, s, large(s, "2", 100, to))
+	must(t, s.writer.apart("test", func(*sql.Conn) error { s.writer.rollback(&transaction{s.writer}); return nil }))
+	repeated, err := s.Accept(t.Context(), []webhook.Accept{large(s, "2", 100, to)})
+	if err != nil || !repeated[0].Duplicate {
+		t.Errorf("the repeat is answered with %+v, %v", repeated, err)
+	}
+}
+
 // TestWhatTheDiskMayHaveLostIsMovedAgain has the file be, after a sync that has failed,
 // as it was after the last one that did not: the kernel says once that it has lost what
 // was moved, and then holds it for written.

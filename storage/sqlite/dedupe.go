@@ -20,6 +20,8 @@ const (
 	// clearLooks is how many keys one query looks at for such whose event is gone, and
 	// clearShare how large a part of them, as one in so many, is worth to be deleted.
 	clearLooks, clearShare = 100, 2
+	// clearTime is how long that goes on before the other work has its turn.
+	clearTime = lookEvery / 4
 	// fileAgain is how long it takes until filing that has failed is tried again.
 	fileAgain = 10 * time.Second
 )
@@ -251,7 +253,7 @@ type clearing struct {
 func (u *upkeep) clearKeys() error {
 	c := &u.clearing
 	c.at = time.Now()
-	for gone := u.s.writer.gone.Load(); gone != c.gone; {
+	for gone := u.s.writer.gone.Load(); gone != c.gone && time.Since(c.at) < clearTime; {
 		begun := time.Now()
 		some, err := u.findKeys(gone)
 		if err != nil {
@@ -267,7 +269,7 @@ func (u *upkeep) clearKeys() error {
 			return nil
 		}
 		if some.left > 0 {
-			err := u.step("clear keys", func(tx *transaction, _ time.Time) (int, error) {
+			err := u.step("clear keys", false, func(tx *transaction, _ time.Time) (int, error) {
 				_, err := tx.exec(`DELETE FROM dedupe WHERE key > ? AND key <= ? AND event_id <= ? AND NOT `+isKnown, c.after, some.last, gone)
 				return 0, err
 			})

@@ -166,8 +166,8 @@ func (m *keyModel) deletion(r *rapid.T) (keys []webhook.DedupeKey, do func(*tran
 		for _, key := range keys {
 			events = append(events, finished{m.first[key], key[:]})
 		}
-		if done, err := deleteEvents(tx, events, time.Now().Add(time.Hour)); err != nil || !done {
-			return fmt.Errorf("done: %v, %w", done, err)
+		if gone, err := deleteEvents(tx, events, time.Now().Add(time.Hour)); err != nil || gone != len(events) {
+			return fmt.Errorf("%d are gone, %w", gone, err)
 		}
 		return nil
 	}

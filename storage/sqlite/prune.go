@@ -18,7 +18,7 @@ const (
 	pruneStep = 20 * time.Millisecond
 	// eventsAtOnce and deliveriesAtOnce are how many events, and how many deliveries
 	// of them, are deleted before it is asked again whether there is time for more.
-	eventsAtOnce, deliveriesAtOnce = 8, 50
+	eventsAtOnce, deliveriesAtOnce = 8, 16
 
 	// anyAge is later than everything.
 	anyAge = math.MaxInt64
@@ -83,7 +83,7 @@ func prune(tx *transaction, p pruning) (pruning, error) {
 	for _, c := range candidates {
 		if c.goes {
 			p.found = true
-			if done, err := deleteEvents(tx, []finished{c.finished}, until); err != nil || !done {
+			if gone, err := deleteEvents(tx, []finished{c.finished}, until); err != nil || gone == 0 {
 				return p, err
 			}
 		}
@@ -119,7 +119,7 @@ type finished struct {
 }
 
 // deleteFinished deletes those of the events that may still go, and returns how many
-// those were, and whether there was time for all of it; else none is gone.
+// it did, and whether there was time for all.
 func deleteFinished(tx *transaction, ids []int64, before int64, until time.Time) (gone int, done bool, err error) {
 	rows, err := tx.query(`SELECT e.id, e.dedupe_key FROM events e WHERE e.id IN (SELECT value FROM json_each(?1)) AND e.received_at < ?2 AND `+mayGo, jsonArray(ids), before)
 	if err != nil {
@@ -132,44 +132,63 @@ func deleteFinished(tx *transaction, ids []int64, before int64, until time.Time)
 	if err != nil || len(events) == 0 {
 		return 0, err == nil, err
 	}
-	done, err = deleteEvents(tx, events, until)
-	return len(events), done, err
+	gone, err = deleteEvents(tx, events, until)
+	return gone, gone == len(events), err
 }
 
 // deleteEvents deletes events with their deliveries and attempts, and gives up the
-// keys that recognised repeats of them. It does so in parts, the events last, and
-// reports whether there was time for all: an event can have very many deliveries.
-func deleteEvents(tx *transaction, events []finished, until time.Time) (done bool, err error) {
+// keys that recognised repeats of them. Where they have many deliveries it does so in
+// parts, one event after the other, and returns for how many of them there was time.
+func deleteEvents(tx *transaction, events []finished, until time.Time) (gone int, err error) {
+	n, err := deleteDeliveriesOf(tx, events)
+	if err != nil {
+		return 0, err
+	}
+	if n < deliveriesAtOnce {
+		return len(events), deleteBare(tx, events)
+	}
+	for i := 0; i < len(events) && (i == 0 || time.Now().Before(until)); {
+		one := events[i : i+1]
+		n, err := deleteDeliveriesOf(tx, one)
+		if err != nil {
+			return gone, err
+		}
+		if n < deliveriesAtOnce {
+			if err := deleteBare(tx, one); err != nil {
+				return gone, err
+			}
+			i++
+			gone++
+		} else if !time.Now().Before(until) {
+			break
+		}
+	}
+	return gone, nil
+}
+
+// deleteBare deletes events that have no deliveries.
+func deleteBare(tx *transaction, events []finished) error {
+	for _, e := range events {
+		tx.release(e.key, e.id)
+	}
+	_, err := tx.exec(`DELETE FROM events WHERE id IN (SELECT value FROM json_each(?))`, idsOf(events))
+	return err
+}
+
+// idsOf is a JSON array.
+func idsOf(events []finished) string {
 	ids := make([]int64, len(events))
 	for i, e := range events {
 		ids[i] = e.id
 	}
-	which := jsonArray(ids)
-	for {
-		n, err := deleteDeliveriesOf(tx, which)
-		if err != nil {
-			return false, err
-		}
-		if n < deliveriesAtOnce {
-			break
-		}
-		if !time.Now().Before(until) {
-			return false, nil
-		}
-	}
-	for _, e := range events {
-		tx.release(e.key, e.id)
-	}
-	_, err = tx.exec(`DELETE FROM events WHERE id IN (SELECT value FROM json_each(?))`, which)
-	return err == nil, err
+	return jsonArray(ids)
 }
 
-// deleteDeliveriesOf deletes some deliveries of the events, a JSON array, and returns
-// how many.
-func deleteDeliveriesOf(tx *transaction, events string) (int, error) {
+// deleteDeliveriesOf deletes some deliveries of the events, and returns how many.
+func deleteDeliveriesOf(tx *transaction, events []finished) (int, error) {
 	var ids []int64
 	rows, err := tx.query(`SELECT id, subscriber_id, state, coalesce(last_outcome, ''), coalesce(last_code, 0), coalesce(fingerprint, '')
-		FROM deliveries WHERE event_id IN (SELECT value FROM json_each(?)) LIMIT ?`, events, deliveriesAtOnce)
+		FROM deliveries WHERE event_id IN (SELECT value FROM json_each(?)) LIMIT ?`, idsOf(events), deliveriesAtOnce)
 	if err != nil {
 		return 0, err
 	}

@@ -124,6 +124,10 @@ func checkpoint(ctx context.Context, conn rower, mode string) (log logState, bus
 // move moves the log into the file. After a sync that has failed it begins with what
 // was moved before.
 func (w *writer) move(mode string) (busy bool, log logState, err error) {
+	// A disk that is full is no reason: what is moved may be what makes room.
+	if err := w.settle(); err != nil && !errors.Is(err, webhook.ErrStorageFull) {
+		return false, log, err
+	}
 	w.mover.mu.Lock()
 	defer w.mover.mu.Unlock()
 	if w.mover.suspect {
@@ -164,6 +168,9 @@ func (w *writer) logAgain() (err error) {
 			return err
 		}
 		last[binary.BigEndian.Uint32(number[:])] = frame
+	}
+	if err := w.sync(true); err != nil {
+		return err
 	}
 	tx := &transaction{w}
 	if _, err := tx.exec(`BEGIN IMMEDIATE`); err != nil {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,9 @@ const (
 	// expireLooks is how many events one query looks at. They are few, since on a small
 	// machine who wakes up waits for those who keep the processors busy.
 	expireLooks = 25
+	// expireMisses is after how many queries that found nothing so old the search ends:
+	// what came while the clock was ahead stands before what is older than it says.
+	expireMisses = 20
 
 	// stepTime is how long a step works within its transaction, for which those who
 	// come meanwhile to be written wait; where so many come that they wait for each
@@ -80,6 +84,7 @@ type upkeep struct {
 	come         int64     // events, since the file was made
 	rate         float64   // events that come in a second
 	behind       bool      // more of them come than go
+	due          time.Time // when more of them have to go
 	expiredAfter int64     // the last event that was looked at for its age
 	roomAfter    int64     // likewise to make room
 	noRoom       time.Time
@@ -143,8 +148,9 @@ func (u *upkeep) look() {
 }
 
 // step has the work done in a transaction, and rests. The work is given the time
-// at which it should end, and returns how many events went.
-func (u *upkeep) step(what string, work func(tx *transaction, until time.Time) (gone int, err error)) error {
+// at which it should end, and returns how many events went. It is paced if that is what
+// it is for.
+func (u *upkeep) step(what string, paced bool, work func(tx *transaction, until time.Time) (gone int, err error)) error {
 	if err := u.stopped.Err(); err != nil {
 		return err
 	}
@@ -167,14 +173,29 @@ func (u *upkeep) step(what string, work func(tx *transaction, until time.Time) (
 	}
 	u.did.Events += gone
 	pause, least := restFactor*took, max(leastRestFactor*took, time.Millisecond)
-	if gone > 0 {
-		enough := float64(gone) / (u.rate * 1.5) // seconds
-		u.behind = enough < least.Seconds()
-		pause = time.Duration(min(pause.Seconds(), enough) * float64(time.Second))
+	if paced {
+		ahead := u.pace(gone)
+		u.behind = ahead < least
+		pause = min(pause, ahead)
 	} else if u.behind {
 		pause = least
 	}
 	return u.rest(max(pause, least))
+}
+
+// pace is told that so many events went, and returns how long it is until others have
+// to go, if no fewer are to go than come. What is late stays late, but for a second at
+// most.
+func (u *upkeep) pace(gone int) time.Duration {
+	now := time.Now()
+	switch need := u.rate * 1.5; {
+	case need == 0:
+		u.due = now.Add(time.Hour)
+	case gone > 0:
+		late := min(max(0, now.Sub(u.due)), time.Second)
+		u.due = now.Add(time.Duration(float64(gone)/need*float64(time.Second)) - late)
+	}
+	return u.due.Sub(now)
 }
 
 // measure finds out how many events come.
@@ -238,18 +259,26 @@ func (u *upkeep) sweep(after *int64, before func() int64, enough func() (bool, e
 	if enough != nil {
 		atOnce = 1 // they may be large
 	}
+	u.due = time.Now()
+	at, misses := *after, 0
 	for {
 		begun := time.Now()
-		old, err := u.findOld(*after, before())
-		if err != nil {
-			return false, err
-		}
-		if len(old) == 0 {
-			return true, nil
+		some, err := u.findOld(at, before())
+		if err != nil || len(some) == 0 {
+			return err == nil, err
 		}
 		if err := u.rest(lookRestFactor * time.Since(begun)); err != nil {
 			return false, err
 		}
+		at = some[len(some)-1].id
+		old := slices.DeleteFunc(some, func(e oldEvent) bool { return !e.old })
+		if len(old) == 0 {
+			if misses++; misses == expireMisses {
+				return true, nil
+			}
+			continue
+		}
+		misses = 0
 		var going []int64
 		for _, e := range old {
 			if e.goes {
@@ -270,7 +299,8 @@ func (u *upkeep) sweep(after *int64, before func() int64, enough func() (bool, e
 				return false, err
 			}
 		}
-		*after = old[len(old)-1].id
+		at = old[len(old)-1].id
+		*after = at
 		if time.Since(u.clearing.at) >= lookEvery {
 			if err := u.clearKeys(); err != nil {
 				return false, err
@@ -280,11 +310,11 @@ func (u *upkeep) sweep(after *int64, before func() int64, enough func() (bool, e
 }
 
 type oldEvent struct {
-	id   int64
-	goes bool
+	id        int64
+	old, goes bool
 }
 
-// findOld looks at the next events and returns those that are old enough. Their
+// findOld looks at the next events, whether they are old enough and may go. Their
 // ids grow with time, but where the clock was put back an id says a later time
 // than the event was received at, so that it is not the id that tells the age.
 func (u *upkeep) findOld(after, before int64) ([]oldEvent, error) {
@@ -293,9 +323,8 @@ func (u *upkeep) findOld(after, before int64) ([]oldEvent, error) {
 	}
 	defer u.s.readers.leave()
 	if u.old == nil {
-		statement, err := u.s.readers.db.PrepareContext(u.stopped, `SELECT id, goes FROM (
-			SELECT e.id, e.received_at < ?2 AS old, CASE WHEN e.received_at < ?2 THEN `+mayGo+` END AS goes FROM events e WHERE e.id > ?1 ORDER BY e.id LIMIT ?3
-			) WHERE old`)
+		statement, err := u.s.readers.db.PrepareContext(u.stopped, `SELECT e.id, e.received_at < ?2, e.received_at < ?2 AND `+mayGo+`
+			FROM events e WHERE e.id > ?1 ORDER BY e.id LIMIT ?3`)
 		if err != nil {
 			return nil, dbfile.Translate(err)
 		}
@@ -306,7 +335,7 @@ func (u *upkeep) findOld(after, before int64) ([]oldEvent, error) {
 		return nil, dbfile.Translate(err)
 	}
 	return collect(rows, func(rows *sql.Rows) (e oldEvent, err error) {
-		err = rows.Scan(&e.id, &e.goes)
+		err = rows.Scan(&e.id, &e.old, &e.goes)
 		return e, err
 	})
 }
@@ -314,15 +343,15 @@ func (u *upkeep) findOld(after, before int64) ([]oldEvent, error) {
 // delete deletes some of the events, so many at once, as far as they are that old, and
 // returns those that are left.
 func (u *upkeep) delete(ids []int64, atOnce int, before int64) (left []int64, err error) {
-	err = u.step("expire", func(tx *transaction, until time.Time) (gone int, err error) {
+	err = u.step("expire", true, func(tx *transaction, until time.Time) (gone int, err error) {
 		left = ids
 		for first := true; len(left) > 0 && (first || time.Now().Before(until)); first = false {
 			some := left[:min(len(left), atOnce)]
 			n, done, err := deleteFinished(tx, some, before, until)
+			gone += n
 			if err != nil || !done {
 				return gone, err
 			}
-			gone += n
 			left = left[len(some):]
 		}
 		return gone, nil
@@ -338,7 +367,7 @@ func (u *upkeep) expireRollups(before int64) error {
 		if err != nil || !any {
 			return err
 		}
-		err = u.step("expire", func(tx *transaction, _ time.Time) (int, error) {
+		err = u.step("expire", false, func(tx *transaction, _ time.Time) (int, error) {
 			_, err := tx.exec(`DELETE FROM rollups WHERE (minute, subscriber_id) IN (
 				SELECT minute, subscriber_id FROM rollups WHERE minute < ? ORDER BY minute, subscriber_id LIMIT 200)`, before)
 			return 0, err
@@ -360,7 +389,7 @@ func (u *upkeep) clearTallies() error {
 	for len(zero) > 0 && err == nil {
 		some := zero[:min(100, len(zero))]
 		zero = zero[len(some):]
-		err = u.step("clear tallies", func(tx *transaction, _ time.Time) (int, error) {
+		err = u.step("clear tallies", false, func(tx *transaction, _ time.Time) (int, error) {
 			for _, t := range some {
 				_, err := tx.exec(`DELETE FROM tallies WHERE state = ? AND subscriber_id = ? AND outcome = ? AND code = ? AND fingerprint = ? AND count = 0`,
 					string(t.state), t.subscriber, string(t.outcome), t.code, t.fingerprint)
@@ -420,7 +449,7 @@ func (u *upkeep) giveBack() error {
 	}
 	for free >= leastFree && free > pages/(2*shareFree) {
 		// Each row that it answers is a page.
-		err := u.step("give back", func(tx *transaction, until time.Time) (int, error) {
+		err := u.step("give back", false, func(tx *transaction, until time.Time) (int, error) {
 			rows, err := tx.query(`PRAGMA incremental_vacuum(1000)`)
 			if err != nil {
 				return 0, err

@@ -285,7 +285,7 @@ func TestEventOfVeryManyDeliveriesGoesInParts(t *testing.T) {
 		}
 		return err
 	}))
-	if n := rowsOf(t, s, "deliveries"); n != 2*deliveriesAtOnce+1 || rowsOf(t, s, "events") != 1 {
+	if n := rowsOf(t, s, "deliveries"); n != deliveriesAtOnce+1 || rowsOf(t, s, "events") != 1 {
 		t.Errorf("%d deliveries are left after the first part", n)
 	}
 	limit := fullStart.Add(time.Hour)
@@ -298,6 +298,60 @@ func TestEventOfVeryManyDeliveriesGoesInParts(t *testing.T) {
 	if err != nil || stats.Deliveries[webhook.Cancelled] != 0 {
 		t.Errorf("statistics are %+v, %v", stats, err)
 	}
+}
+
+// TestOldEventsGoBehindThoseOfAClockThatWasAhead, however few are looked at at once.
+func TestOldEventsGoBehindThoseOfAClockThatWasAhead(t *testing.T) {
+	s, before := openKeeping(t, filepath.Join(t.TempDir(), "pintle.db"), 0)
+	for range 3 * expireLooks {
+		accept(t, s, receivedAt(s, fullStart.Add(365*24*time.Hour), ""))
+	}
+	for range 60 {
+		accept(t, s, receivedAt(s, fullStart, ""))
+	}
+	limit := fullStart.Add(time.Hour)
+	before.Store(&limit)
+	look(t, s)
+	if n := len(kept(t, s)); n != 3*expireLooks {
+		t.Errorf("%d events are kept, want %d", n, 3*expireLooks)
+	}
+}
+
+// TestFewEventsAtATimeAreWithoutTheirDeliveries while there is no time for all.
+func TestFewEventsAtATimeAreWithoutTheirDeliveries(t *testing.T) {
+	s, _ := openKeeping(t, filepath.Join(t.TempDir(), "pintle.db"), 0)
+	must(t, s.upkeepStops())
+	var to []webhook.SubscriberID
+	for range deliveriesAtOnce - 1 {
+		to = append(to, put(t, s))
+	}
+	var ids []int64
+	for range eventsAtOnce {
+		a := receivedAt(s, fullStart, "", to...)
+		accept(t, s, a)
+		number, _ := s.ids.Parse(webhook.EventPrefix, string(a.Event.ID))
+		ids = append(ids, number)
+	}
+	within(t, s, func(tx *transaction) error {
+		_, err := tx.exec(`UPDATE deliveries SET state = 'cancelled', next_attempt_at = NULL, finished_at = 0`)
+		return err
+	})
+	for range 100 {
+		done := false
+		within(t, s, func(tx *transaction) (err error) {
+			_, done, err = deleteFinished(tx, ids, anyAge, time.Time{})
+			return err
+		})
+		var stripped int
+		must(t, s.readers.QueryRowContext(t.Context(), `SELECT count(*) FROM events e WHERE (SELECT count(*) FROM deliveries d WHERE d.event_id = e.id) < ?`, len(to)).Scan(&stripped))
+		if stripped > 2 {
+			t.Fatalf("%d events are without all of their deliveries", stripped)
+		}
+		if done {
+			return
+		}
+	}
+	t.Error("they never go")
 }
 
 // TestStepsAreLongerWhileMoreComesThanGoes asks each step how long it may take.
@@ -322,7 +376,7 @@ func TestStepsAreLongerWhileMoreComesThanGoes(t *testing.T) {
 			{0, 0, stepTime},
 		} {
 			u.rate = step.rate
-			must(t, u.step("test", func(_ *transaction, until time.Time) (int, error) {
+			must(t, u.step("test", true, func(_ *transaction, until time.Time) (int, error) {
 				if most := time.Until(until); most != step.most {
 					t.Errorf("step %d may take %s, want %s", i, most, step.most)
 				}

@@ -57,7 +57,8 @@ type writer struct {
 	pruning  pruning
 	suspect  bool   // see renewLog; likewise
 	level    string // of synchronous, as the options have it
-	unsynced bool   // commits are not synced at present; only the goroutine of run uses it
+	unsynced bool   // commits are not synced at present; likewise
+	loose    bool   // the last one was not; likewise
 	mover    mover
 	onCommit func(writes int, took time.Duration)
 	onFault  func(error) // told of what fails and concerns no write
@@ -305,7 +306,6 @@ func (w *writer) transact(group []*write, synced bool) error {
 	}
 	tx := &transaction{w}
 	w.counts.reset()
-	w.unfiled.changes = w.unfiled.changes[:0]
 	if _, err := tx.exec(`BEGIN IMMEDIATE`); err != nil {
 		return dbfile.Translate(err)
 	}
@@ -330,6 +330,8 @@ func (w *writer) transact(group []*write, synced bool) error {
 		w.rollback(tx)
 		return dbfile.Translate(err)
 	}
+	w.loose = !synced
+	w.unfiled.changes = w.unfiled.changes[:0]
 	w.spent = spent
 	w.pruning.idle = w.pruning.idle && !finished
 	if w.onCommit != nil {
@@ -352,6 +354,26 @@ func (w *writer) sync(synced bool) error {
 	if err == nil {
 		w.unsynced = !synced
 	}
+	return err
+}
+
+// settle has a commit sync what is not yet. The sync in a checkpoint would do so too,
+// but when it fails nobody knows whether it was the log's: what is committed behind
+// what the log has lost is lost with it.
+func (w *writer) settle() error {
+	if !w.loose || w.suspect {
+		return nil
+	}
+	return w.transact([]*write{{what: "settle", run: func(tx *transaction) error { return tx.touch() }}}, true)
+}
+
+// touch writes something. To set a value to what it is would not.
+func (t *transaction) touch() error {
+	var value string
+	if err := t.row(`DELETE FROM settings WHERE name = 'installation' RETURNING value`).Scan(&value); err != nil {
+		return err
+	}
+	_, err := t.exec(`INSERT INTO settings (name, value) VALUES ('installation', ?)`, value)
 	return err
 }
 
