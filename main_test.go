@@ -3,10 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -21,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -28,7 +31,33 @@ import (
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"pintle": main})
+	testscript.Main(m, map[string]func(){"pintle": main, "terminal": inTerminal})
+}
+
+// inTerminal is a program for the scripts, `terminal CMD…`: it runs the command in a
+// terminal that answers nothing, prints what that shows, and ends as the command
+// does. testscript's own ttyout closes the terminal without waiting for what has not
+// been read.
+func inTerminal() {
+	command := exec.Command(os.Args[1], os.Args[2:]...)
+	screen, tty, err := pty.Open()
+	if err == nil {
+		command.Stdin, command.Stdout, command.Stderr = tty, tty, tty
+		// The terminal does not control the command, whose end would then hang it up
+		// and drop what it has just shown.
+		command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		err = command.Start()
+		tty.Close()
+	}
+	if err == nil {
+		_, err = io.Copy(os.Stdout, screen)
+	}
+	if !errors.Is(err, syscall.EIO) { // how Linux says that all have closed it
+		fmt.Fprintln(os.Stderr, "terminal:", err)
+		os.Exit(125)
+	}
+	command.Wait()
+	os.Exit(command.ProcessState.ExitCode())
 }
 
 // TestCommands types the commands as a user does. Each script has a folder, a
