@@ -194,7 +194,7 @@ func (w *writer) fileKeys() {
 	if k.until == k.filed {
 		k.until, k.shard, k.come = k.newest, 0, 0
 	}
-	letGo()
+	w.letGo()
 	some, shard := k.next()
 	last := shard == len(k.shards)
 	err := w.transact([]*write{{what: "file keys", run: func(tx *transaction) error {

@@ -162,11 +162,11 @@ func (m *keyModel) deletion(r *rapid.T) (keys []webhook.DedupeKey, do func(*tran
 	keys = keys[:min(len(keys), rapid.IntRange(0, 12).Draw(r, "recent"))]
 	keys = keys[:min(len(keys), rapid.IntRange(0, 8).Draw(r, "deleted"))]
 	return keys, func(tx *transaction) error {
-		var events []finished
+		var ids []int64
 		for _, key := range keys {
-			events = append(events, finished{m.first[key], key[:]})
+			ids = append(ids, m.first[key])
 		}
-		if gone, err := deleteEvents(tx, events, time.Now().Add(time.Hour)); err != nil || gone != len(events) {
+		if gone, done, err := deleteFinished(tx, ids, anyAge); err != nil || gone != len(ids) || !done {
 			return fmt.Errorf("%d are gone, %w", gone, err)
 		}
 		return nil

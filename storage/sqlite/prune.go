@@ -65,15 +65,15 @@ func (w *writer) makeRoom() error {
 // the end it begins anew, unless it found nothing all the way.
 func prune(tx *transaction, p pruning) (pruning, error) {
 	type candidate struct {
-		finished
+		id   int64
 		goes bool
 	}
-	rows, err := tx.query(`SELECT e.id, e.dedupe_key, `+mayGo+` FROM events e WHERE e.id > ?1 ORDER BY e.id LIMIT ?3`, p.after, int64(anyAge), pruneLooks)
+	rows, err := tx.query(`SELECT e.id, `+mayGo+` FROM events e WHERE e.id > ?1 ORDER BY e.id LIMIT ?3`, p.after, int64(anyAge), pruneLooks)
 	if err != nil {
 		return p, err
 	}
 	candidates, err := collect(rows, func(rows *sql.Rows) (c candidate, err error) {
-		err = rows.Scan(&c.id, &c.key, &c.goes)
+		err = rows.Scan(&c.id, &c.goes)
 		return c, err
 	})
 	if err != nil {
@@ -81,16 +81,17 @@ func prune(tx *transaction, p pruning) (pruning, error) {
 	}
 	until := time.Now().Add(pruneStep)
 	for _, c := range candidates {
-		if c.goes {
-			p.found = true
-			if gone, err := deleteEvents(tx, []finished{c.finished}, until); err != nil || gone == 0 {
+		if !c.goes {
+			p.after = c.id
+			continue
+		}
+		p.found = true
+		for done := false; !done; {
+			if _, done, err = deleteFinished(tx, []int64{c.id}, anyAge); err != nil || !done && !time.Now().Before(until) {
 				return p, err
 			}
 		}
 		p.after = c.id
-		if !c.goes {
-			continue
-		}
 		if room, err := tx.w.hasRoom(tx); err != nil || room || !time.Now().Before(until) {
 			return p, err
 		}
@@ -112,103 +113,53 @@ func (w *writer) hasRoom(tx *transaction) (bool, error) {
 	return (pages-free)*w.pageSize < w.maxSize-w.maxSize/64, err
 }
 
-// A finished event may go.
-type finished struct {
-	id  int64
-	key []byte
-}
-
-// deleteFinished deletes those of the events that may still go, and returns how many
-// it did, and whether there was time for all.
-func deleteFinished(tx *transaction, ids []int64, before int64, until time.Time) (gone int, done bool, err error) {
-	rows, err := tx.query(`SELECT e.id, e.dedupe_key FROM events e WHERE e.id IN (SELECT value FROM json_each(?1)) AND e.received_at < ?2 AND `+mayGo, jsonArray(ids), before)
+// deleteFinished deletes those of the events that were received before a time and may
+// go, with all that hangs on them, and gives up the keys that recognised repeats of
+// them; but no more than deliveriesAtOnce deliveries. It returns how many events went,
+// and whether these were all. Were they not, one is left without some of its deliveries.
+func deleteFinished(tx *transaction, ids []int64, before int64) (gone int, done bool, err error) {
+	rows, err := tx.query(`SELECT e.id, e.dedupe_key, coalesce(d.id, 0), coalesce(d.subscriber_id, 0), coalesce(d.state, ''),
+			coalesce(d.last_outcome, ''), coalesce(d.last_code, 0), coalesce(d.fingerprint, '')
+		FROM events e LEFT JOIN deliveries d ON d.event_id = e.id
+		WHERE e.id IN (SELECT value FROM json_each(?1)) AND e.received_at < ?2 AND `+mayGo+`
+		ORDER BY e.id LIMIT ?3`, jsonArray(ids), before, deliveriesAtOnce+1)
 	if err != nil {
 		return 0, false, err
 	}
-	events, err := collect(rows, func(rows *sql.Rows) (f finished, err error) {
-		err = rows.Scan(&f.id, &f.key)
-		return f, err
+	type row struct {
+		event, delivery int64 // 0: it has none
+		key             []byte
+		tally           tally
+	}
+	found, err := collect(rows, func(rows *sql.Rows) (r row, err error) {
+		var (
+			subscriber int64
+			state      webhook.State
+			c          cause
+		)
+		err = rows.Scan(&r.event, &r.key, &r.delivery, &subscriber, &state, &c.outcome, &c.code, &c.fingerprint)
+		r.tally = newTally(subscriber, state, c)
+		return r, err
 	})
-	if err != nil || len(events) == 0 {
+	if err != nil || len(found) == 0 {
 		return 0, err == nil, err
 	}
-	gone, err = deleteEvents(tx, events, until)
-	return gone, gone == len(events), err
-}
-
-// deleteEvents deletes events with their deliveries and attempts, and gives up the
-// keys that recognised repeats of them. Where they have many deliveries it does so in
-// parts, one event after the other, and returns for how many of them there was time.
-func deleteEvents(tx *transaction, events []finished, until time.Time) (gone int, err error) {
-	n, err := deleteDeliveriesOf(tx, events)
-	if err != nil {
-		return 0, err
-	}
-	if n < deliveriesAtOnce {
-		return len(events), deleteBare(tx, events)
-	}
-	for i := 0; i < len(events) && (i == 0 || time.Now().Before(until)); {
-		one := events[i : i+1]
-		n, err := deleteDeliveriesOf(tx, one)
-		if err != nil {
-			return gone, err
+	var events, deliveries []int64
+	for i, r := range found[:min(len(found), deliveriesAtOnce)] {
+		if r.delivery != 0 {
+			tx.counts().tally(r.tally, -1)
+			deliveries = append(deliveries, r.delivery)
 		}
-		if n < deliveriesAtOnce {
-			if err := deleteBare(tx, one); err != nil {
-				return gone, err
-			}
-			i++
-			gone++
-		} else if !time.Now().Before(until) {
-			break
+		if i == len(found)-1 || found[i+1].event != r.event {
+			tx.release(r.key, r.event)
+			events = append(events, r.event)
 		}
 	}
-	return gone, nil
-}
-
-// deleteBare deletes events that have no deliveries.
-func deleteBare(tx *transaction, events []finished) error {
-	for _, e := range events {
-		tx.release(e.key, e.id)
+	if err := deleteDeliveries(tx, deliveries); err != nil {
+		return 0, false, err
 	}
-	_, err := tx.exec(`DELETE FROM events WHERE id IN (SELECT value FROM json_each(?))`, idsOf(events))
-	return err
-}
-
-// idsOf is a JSON array.
-func idsOf(events []finished) string {
-	ids := make([]int64, len(events))
-	for i, e := range events {
-		ids[i] = e.id
-	}
-	return jsonArray(ids)
-}
-
-// deleteDeliveriesOf deletes some deliveries of the events, and returns how many.
-func deleteDeliveriesOf(tx *transaction, events []finished) (int, error) {
-	var ids []int64
-	rows, err := tx.query(`SELECT id, subscriber_id, state, coalesce(last_outcome, ''), coalesce(last_code, 0), coalesce(fingerprint, '')
-		FROM deliveries WHERE event_id IN (SELECT value FROM json_each(?)) LIMIT ?`, idsOf(events), deliveriesAtOnce)
-	if err != nil {
-		return 0, err
-	}
-	tallies, err := collect(rows, func(rows *sql.Rows) (tally, error) {
-		var (
-			id, subscriber int64
-			state          webhook.State
-			c              cause
-		)
-		err := rows.Scan(&id, &subscriber, &state, &c.outcome, &c.code, &c.fingerprint)
-		ids = append(ids, id)
-		return newTally(subscriber, state, c), err
-	})
-	if err != nil || len(ids) == 0 {
-		return 0, err
-	}
-	for _, t := range tallies {
-		tx.counts().tally(t, -1)
-	}
-	return len(ids), deleteDeliveries(tx, ids)
+	_, err = tx.exec(`DELETE FROM events WHERE id IN (SELECT value FROM json_each(?))`, jsonArray(events))
+	return len(events), len(found) <= deliveriesAtOnce, err
 }
 
 // deleteDeliveries deletes deliveries with their attempts and bodies.

@@ -23,8 +23,9 @@ const (
 	// be very much of it.
 	passEvery = time.Hour
 	// expireLooks is how many events one query looks at. They are few, since on a small
-	// machine who wakes up waits for those who keep the processors busy.
-	expireLooks = 25
+	// machine who wakes up waits for those who keep the processors busy; and so many that
+	// each step has all that it deletes at once.
+	expireLooks = 3 * eventsAtOnce
 	// expireMisses is after how many queries that found nothing so old the search ends:
 	// what came while the clock was ahead stands before what is older than it says.
 	expireMisses = 20
@@ -33,10 +34,15 @@ const (
 	// come meanwhile to be written wait; where so many come that they wait for each
 	// other longer than that, it is busyStepTime.
 	stepTime, busyStepTime = 100 * time.Microsecond, 400 * time.Microsecond
-	// Behind a step there is a rest, so many times as long as the step took. It is
-	// the shorter one where else fewer events would go than come. Behind a query that
-	// looks for something to do, which keeps only a processor busy, it is lookRestFactor.
-	restFactor, leastRestFactor, lookRestFactor = 49, 4, 9
+	// Behind a step there is a rest, so many times as long as the step took. It may be
+	// as short as lateRestFactor has it for more events to go than come, or where none
+	// comes, and is as short as leastRestFactor has it where that is not enough. Behind a query that looks for
+	// something to do, which keeps only a processor busy, it is lookRestFactor.
+	restFactor, lateRestFactor, leastRestFactor, lookRestFactor = 49, 24, 6, 9
+	// paceFactor is how many times as many events are to go as come, tooLate how late
+	// they may be before it is not enough, and latest how much of that is made good.
+	paceFactor      = 1.25
+	tooLate, latest = time.Second / 2, time.Second
 
 	// Free pages are given back when they are more than one in shareFree of the
 	// file, until they are half as many: fewer are needed again soon.
@@ -172,27 +178,27 @@ func (u *upkeep) step(what string, paced bool, work func(tx *transaction, until 
 		return err
 	}
 	u.did.Events += gone
-	pause, least := restFactor*took, max(leastRestFactor*took, time.Millisecond)
+	pause := restFactor * took
 	if paced {
 		ahead := u.pace(gone)
-		u.behind = ahead < least
-		pause = min(pause, ahead)
-	} else if u.behind {
-		pause = least
+		u.behind = ahead < -tooLate
+		pause = max(lateRestFactor*took, min(pause, ahead))
 	}
-	return u.rest(max(pause, least))
+	if u.behind {
+		pause = leastRestFactor * took
+	}
+	return u.rest(max(pause, time.Millisecond))
 }
 
 // pace is told that so many events went, and returns how long it is until others have
-// to go, if no fewer are to go than come. What is late stays late, but for a second at
-// most.
+// to go; less than nothing: they are late.
 func (u *upkeep) pace(gone int) time.Duration {
 	now := time.Now()
-	switch need := u.rate * 1.5; {
+	switch need := u.rate * paceFactor; {
 	case need == 0:
-		u.due = now.Add(time.Hour)
+		u.due = now
 	case gone > 0:
-		late := min(max(0, now.Sub(u.due)), time.Second)
+		late := min(max(0, now.Sub(u.due)), latest)
 		u.due = now.Add(time.Duration(float64(gone)/need*float64(time.Second)) - late)
 	}
 	return u.due.Sub(now)
@@ -347,12 +353,14 @@ func (u *upkeep) delete(ids []int64, atOnce int, before int64) (left []int64, er
 		left = ids
 		for first := true; len(left) > 0 && (first || time.Now().Before(until)); first = false {
 			some := left[:min(len(left), atOnce)]
-			n, done, err := deleteFinished(tx, some, before, until)
+			n, done, err := deleteFinished(tx, some, before)
 			gone += n
-			if err != nil || !done {
+			if err != nil {
 				return gone, err
 			}
-			left = left[len(some):]
+			if done {
+				left = left[len(some):]
+			}
 		}
 		return gone, nil
 	})

@@ -278,14 +278,13 @@ func TestEventOfVeryManyDeliveriesGoesInParts(t *testing.T) {
 	must(t, err)
 	number, _ := s.ids.Parse(webhook.EventPrefix, string(a.Event.ID))
 	must(t, s.writer.do("test", func(tx *transaction) error {
-		// There is no time at all.
-		_, done, err := deleteFinished(tx, []int64{number}, anyAge, time.Time{})
+		_, done, err := deleteFinished(tx, []int64{number}, anyAge)
 		if done {
 			t.Error("it went at once")
 		}
 		return err
 	}))
-	if n := rowsOf(t, s, "deliveries"); n != deliveriesAtOnce+1 || rowsOf(t, s, "events") != 1 {
+	if n := rowsOf(t, s, "deliveries"); n != len(to)-deliveriesAtOnce || rowsOf(t, s, "events") != 1 {
 		t.Errorf("%d deliveries are left after the first part", n)
 	}
 	limit := fullStart.Add(time.Hour)
@@ -317,45 +316,58 @@ func TestOldEventsGoBehindThoseOfAClockThatWasAhead(t *testing.T) {
 	}
 }
 
-// TestFewEventsAtATimeAreWithoutTheirDeliveries while there is no time for all.
-func TestFewEventsAtATimeAreWithoutTheirDeliveries(t *testing.T) {
-	s, _ := openKeeping(t, filepath.Join(t.TempDir(), "pintle.db"), 0)
-	must(t, s.upkeepStops())
-	var to []webhook.SubscriberID
-	for range deliveriesAtOnce - 1 {
-		to = append(to, put(t, s))
-	}
-	var ids []int64
-	for range eventsAtOnce {
-		a := receivedAt(s, fullStart, "", to...)
-		accept(t, s, a)
-		number, _ := s.ids.Parse(webhook.EventPrefix, string(a.Event.ID))
-		ids = append(ids, number)
-	}
-	within(t, s, func(tx *transaction) error {
-		_, err := tx.exec(`UPDATE deliveries SET state = 'cancelled', next_attempt_at = NULL, finished_at = 0`)
-		return err
-	})
-	for range 100 {
-		done := false
-		within(t, s, func(tx *transaction) (err error) {
-			_, done, err = deleteFinished(tx, ids, anyAge, time.Time{})
-			return err
+// TestOneEventAtATimeIsWithoutItsDeliveries, however many each has, and each part
+// deletes as many deliveries as it may.
+func TestOneEventAtATimeIsWithoutItsDeliveries(t *testing.T) {
+	for _, each := range []int{0, 1, 2, 3, deliveriesAtOnce - 1, deliveriesAtOnce, deliveriesAtOnce + 1, 2 * deliveriesAtOnce} {
+		t.Run(fmt.Sprint(each), func(t *testing.T) {
+			s, _ := openKeeping(t, filepath.Join(t.TempDir(), "pintle.db"), 0)
+			must(t, s.upkeepStops())
+			var to []webhook.SubscriberID
+			for range each {
+				to = append(to, put(t, s))
+			}
+			var ids []int64
+			for range eventsAtOnce {
+				a := receivedAt(s, fullStart, "", to...)
+				accept(t, s, a)
+				number, _ := s.ids.Parse(webhook.EventPrefix, string(a.Event.ID))
+				ids = append(ids, number)
+			}
+			within(t, s, func(tx *transaction) error {
+				_, err := tx.exec(`UPDATE deliveries SET state = 'cancelled', next_attempt_at = NULL, finished_at = 0`)
+				return err
+			})
+			left, parts := eventsAtOnce, max(1, (each*eventsAtOnce+deliveriesAtOnce-1)/deliveriesAtOnce)
+			for part := range parts {
+				within(t, s, func(tx *transaction) error {
+					gone, done, err := deleteFinished(tx, ids, anyAge)
+					left -= gone
+					if last := part == parts-1; done != last {
+						t.Errorf("part %d of %d says that it is the last: %t", part+1, parts, done)
+					}
+					return err
+				})
+				stripped := 0
+				must(t, s.readers.QueryRowContext(t.Context(), `SELECT count(*) FROM events e WHERE (SELECT count(*) FROM deliveries d WHERE d.event_id = e.id) < ?`, each).Scan(&stripped))
+				if n := rowsOf(t, s, "events"); n != left || stripped > 1 {
+					t.Errorf("%d events are left where %d are told to be, and %d without all of their deliveries", n, left, stripped)
+				}
+			}
+			if n := rowsOf(t, s, "events") + rowsOf(t, s, "deliveries"); n != 0 {
+				t.Errorf("%d rows are left", n)
+			}
 		})
-		var stripped int
-		must(t, s.readers.QueryRowContext(t.Context(), `SELECT count(*) FROM events e WHERE (SELECT count(*) FROM deliveries d WHERE d.event_id = e.id) < ?`, len(to)).Scan(&stripped))
-		if stripped > 2 {
-			t.Fatalf("%d events are without all of their deliveries", stripped)
-		}
-		if done {
-			return
-		}
 	}
-	t.Error("they never go")
 }
 
-// TestStepsAreLongerWhileMoreComesThanGoes asks each step how long it may take.
+// TestStepsAreLongerWhileMoreComesThanGoes asks each step how long it may take, and
+// the clock how long the rest behind it is.
 func TestStepsAreLongerWhileMoreComesThanGoes(t *testing.T) {
+	const (
+		took = 100 * time.Microsecond
+		ms   = time.Millisecond
+	)
 	path := filepath.Join(t.TempDir(), "pintle.db")
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := openKeeping(t, path, 0)
@@ -363,25 +375,41 @@ func TestStepsAreLongerWhileMoreComesThanGoes(t *testing.T) {
 		u := s.upkeep
 		u.stopped = context.Background()
 		for i, step := range []struct {
-			rate float64 // events a second
+			rate float64       // events that come in a second
+			late time.Duration // when the step ends
 			gone int
-			most time.Duration
+			most time.Duration // for this one
+			rest time.Duration
 		}{
-			{0, 8, stepTime},
-			{1e9, 8, stepTime}, // it finds out
-			{1e9, 0, busyStepTime},
-			{1e9, 8, busyStepTime},
-			{1, 8, busyStepTime},
-			{1, 8, stepTime},
-			{0, 0, stepTime},
+			{0, 0, 8, stepTime, lateRestFactor * took}, // nobody waits
+			{1, 0, 8, stepTime, restFactor * took},
+			{1600, 0, 8, stepTime, 4 * ms}, // 2,000 a second are to go
+			{1600, 1 * ms, 8, stepTime, 3 * ms},
+			{1600, 2 * ms, 8, stepTime, lateRestFactor * took},
+			{1600, -3 * ms, 0, stepTime, 3 * ms}, // the next are not due yet
+			{1600, tooLate, 8, stepTime, lateRestFactor * took},
+			{1600, tooLate + 5*ms, 8, stepTime, ms}, // no rest is shorter
+			{1600, tooLate + 5*ms, 8, busyStepTime, ms},
+			{1600, tooLate + 4*ms, 8, busyStepTime, lateRestFactor * took},
+			{1600, 0, 8, stepTime, 4 * ms},
 		} {
-			u.rate = step.rate
+			u.rate, u.due = step.rate, time.Now().Add(took-step.late)
+			var worked time.Time
 			must(t, u.step("test", true, func(_ *transaction, until time.Time) (int, error) {
 				if most := time.Until(until); most != step.most {
 					t.Errorf("step %d may take %s, want %s", i, most, step.most)
 				}
+				time.Sleep(took)
+				worked = time.Now()
 				return step.gone, nil
 			}))
+			if rest := time.Since(worked); rest != step.rest {
+				t.Errorf("step %d has a rest of %s, want %s", i, rest, step.rest)
+			}
+		}
+		u.due = time.Now().Add(-time.Hour)
+		if ahead := u.pace(8); ahead != 4*ms-latest {
+			t.Errorf("after an hour in which none went the next are due in %s, want %s", ahead, 4*ms-latest)
 		}
 		must(t, s.Close())
 	})

@@ -60,6 +60,9 @@ type writer struct {
 	unsynced bool   // commits are not synced at present; likewise
 	loose    bool   // the last one was not; likewise
 	mover    mover
+	// letGo has others go on first who can: they would find a processor only when the
+	// writer waits for the disk.
+	letGo    func()
 	onCommit func(writes int, took time.Duration)
 	onFault  func(error) // told of what fails and concerns no write
 
@@ -108,7 +111,7 @@ func openWriter(ctx context.Context, path string, o Options, onFault func(error)
 		mover: mover{path: path, file: file}, db: db, conn: conn, queries: map[string]*sql.Stmt{}, statements: map[string]driver.Stmt{},
 		counts: newCounts(), untried: map[int64]int64{}, orders: map[int64]bool{},
 		unfiled: unfiled{capacity: keysInMemory, atOnce: keysAtOnce},
-		maxSize: o.MaxSize, level: o.Synchronous, onCommit: o.OnCommit, onFault: onFault,
+		maxSize: o.MaxSize, level: o.Synchronous, letGo: runtime.Gosched, onCommit: o.OnCommit, onFault: onFault,
 		queue: make(chan *write, maxWaiting), ended: make(chan struct{}),
 	}
 	if err = w.renewFound(ctx); err == nil {
@@ -213,22 +216,31 @@ func (w *writer) run() {
 	defer close(w.ended)
 	group := make([]*write, 0, maxGroup)
 	for first := range w.queue {
-		group = append(group[:0], first)
-	collect:
-		for len(group) < maxGroup {
-			select {
-			case next, ok := <-w.queue:
-				if !ok {
-					break collect
-				}
-				group = append(group, next)
-			default:
-				break collect
-			}
+		group = w.collect(append(group[:0], first))
+		if !slices.ContainsFunc(group, func(job *write) bool { return !job.lazy }) {
+			// Who wakes at the same time comes before it.
+			w.letGo()
+			group = w.collect(group)
 		}
 		w.commit(group)
 		w.fileKeys()
 	}
+}
+
+// collect adds what waits to the group, as far as there is room.
+func (w *writer) collect(group []*write) []*write {
+	for len(group) < maxGroup {
+		select {
+		case next, ok := <-w.queue:
+			if !ok {
+				return group
+			}
+			group = append(group, next)
+		default:
+			return group
+		}
+	}
+	return group
 }
 
 // commit writes the group in one transaction, save what is lazy, which gets another.
@@ -252,14 +264,10 @@ func (w *writer) commit(group []*write) {
 	}
 	w.commitAll(group, true)
 	if len(lazy) > 0 {
-		letGo()
+		w.letGo()
 		w.commitAll(lazy, false)
 	}
 }
-
-// letGo has those go on first who were answered: they would find a processor only when
-// the writer waits for the disk.
-func letGo() { runtime.Gosched() }
 
 // commitAll writes the group in one transaction. If that fails, each write gets a
 // transaction of its own, so that it fails for its own reasons only, save when

@@ -49,6 +49,35 @@ func TestOnlyWhatIsLazyIsNotSynced(t *testing.T) {
 	}
 }
 
+// TestWhoComesWithWhatIsLazyComesFirst has another write come while the writer, that
+// has found only a lazy one, lets others go on; and an answer be there before the
+// lazy one begins.
+func TestWhoComesWithWhatIsLazyComesFirst(t *testing.T) {
+	s := openBounded(t, filepath.Join(t.TempDir(), "pintle.db"), 0)
+	s.upkeep.close()
+	w := s.writer
+	var order []string
+	doing := func(what string) func(*transaction) error {
+		return func(*transaction) error {
+			order = append(order, what)
+			return nil
+		}
+	}
+	other := &write{what: "other", run: doing("other"), done: make(chan error, 1)}
+	w.letGo = func() {
+		if order = append(order, "let go"); len(order) == 1 {
+			must(t, w.enqueue(other, true))
+		} else if len(other.done) == 0 {
+			t.Error("the other has no answer when it could go on")
+		}
+	}
+	must(t, w.lazily("lazy", doing("lazy")))
+	must(t, <-other.done)
+	if want := []string{"let go", "other", "let go", "lazy"}; !slices.Equal(order, want) {
+		t.Errorf("the writer did %q, want %q", order, want)
+	}
+}
+
 func TestNewFileHasThePagesThatTheBoundsCount(t *testing.T) {
 	s := openBounded(t, filepath.Join(t.TempDir(), "pintle.db"), 0)
 	if s.writer.pageSize != dbfile.PageSize {
