@@ -36,13 +36,14 @@ const (
 	stepTime, busyStepTime = 100 * time.Microsecond, 400 * time.Microsecond
 	// Behind a step there is a rest, so many times as long as the step took. It may be
 	// as short as lateRestFactor has it for more events to go than come, or where none
-	// comes, and is as short as leastRestFactor has it where that is not enough. Behind a query that looks for
-	// something to do, which keeps only a processor busy, it is lookRestFactor.
+	// comes, and is as short as leastRestFactor has it where that is not enough. Behind
+	// a query that looks for something to do, which keeps only a processor busy, it is
+	// lookRestFactor.
 	restFactor, lateRestFactor, leastRestFactor, lookRestFactor = 49, 24, 6, 9
 	// paceFactor is how many times as many events are to go as come, tooLate how late
-	// they may be before it is not enough, and latest how much of that is made good.
-	paceFactor      = 1.25
-	tooLate, latest = time.Second / 2, time.Second
+	// they may be before it is not enough, and mostLate how much of that is made good.
+	paceFactor        = 1.25
+	tooLate, mostLate = time.Second / 2, time.Second
 
 	// Free pages are given back when they are more than one in shareFree of the
 	// file, until they are half as many: fewer are needed again soon.
@@ -198,7 +199,7 @@ func (u *upkeep) pace(gone int) time.Duration {
 	case need == 0:
 		u.due = now
 	case gone > 0:
-		late := min(max(0, now.Sub(u.due)), latest)
+		late := min(max(0, now.Sub(u.due)), mostLate)
 		u.due = now.Add(time.Duration(float64(gone)/need*float64(time.Second)) - late)
 	}
 	return u.due.Sub(now)
